@@ -1,0 +1,1 @@
+"""How well and how fast, each one command: `python -m benchmarks.NAME`."""

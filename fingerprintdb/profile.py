@@ -1,0 +1,77 @@
+"""The signal parameters that make landmarks, and the digest that names them."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What decides the hashes of a stored recording; two that differ are never compared.
+
+    Frames are hops of `hop_samples`, bins are STFT bins of `sample_rate_hz / window_samples`,
+    and frequencies are hashed in half bins, after parabolic interpolation.
+    """
+
+    name: str = "default"
+    sample_rate_hz: int = 11_025
+    window_samples: int = 1024
+    hop_samples: int = 256
+    level_frames: int = 129
+    """Time over which the local level is the mean (3 s): peaks count by how far they rise."""
+    level_bins: int = 41
+    neighbourhood_frames: int = 2
+    neighbourhood_bins: int = 2
+    band_edges_hz: tuple[float, ...] = (43.0, 345.0, 969.0, 2046.0, 4522.0)
+    """Each band keeps its own peaks, so that a loud band cannot silence the others."""
+    cell_frames: int = 22
+    """The time within which peaks compete (half a second)."""
+    peaks_per_cell: int = 4
+    fan_out: int = 5
+    target_frames: int = 32
+    target_bins: int = 63
+
+    @property
+    def frame_sec(self) -> float:
+        """Seconds of one frame."""
+        return self.hop_samples / self.sample_rate_hz
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that change with any parameter but the name."""
+        text = json.dumps(self.parameters(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def parameters(self) -> dict[str, Any]:
+        """Return every parameter that decides a hash, as JSON types."""
+        values = json.loads(json.dumps(asdict(self)))
+        del values["name"]
+        return dict(values)
+
+    def differences(self, other: "Profile") -> dict[str, tuple[Any, Any]]:
+        """Return the parameters in which two profiles differ: name → (ours, theirs)."""
+        ours, theirs = self.parameters(), other.parameters()
+        return {key: (ours[key], theirs[key]) for key in ours if ours[key] != theirs[key]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """How hard a query looks; it changes cost and recall, never what is stored.
+
+    A query is denser than a reference: noise adds peaks, so the reference's few are found
+    among the query's many only if the query keeps more of them and pairs all of them.
+    """
+
+    oversampling: int = 2
+    """Query frames a reference frame: hides the unknown phase between the two grids."""
+    peaks_per_cell: int = 8
+    fan_out: int = 64
+    border: float = 0.25
+    """Half bins from a border of quantisation within which the neighbour is asked too."""
+    max_hashes: int = 20_000
+    """The budget: beyond it the least prominent anchors of each stretch of time go first."""
+
+
+DEFAULT_PROFILE = Profile()
+DEFAULT_PROBE = Probe()

@@ -1,0 +1,1 @@
+"""Everything that speaks to Postgres; what it stores is decided elsewhere."""

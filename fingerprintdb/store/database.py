@@ -1,0 +1,133 @@
+"""Connects to Postgres and says in plain words why it cannot."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import sqlalchemy
+from pgvector.psycopg import register_vector
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool
+
+from fingerprintdb.errors import FingerprintError
+
+Connection = psycopg.Connection[TupleRow]
+
+MINIMUM_VECTOR = (0, 8)
+"""pgvector from which HNSW scans iterate; older ones ignore the setting without a word."""
+
+CONNECT_TIMEOUT_SEC = 10
+
+
+class DatabaseError(FingerprintError):
+    """The database cannot be used as it is."""
+
+
+class DatabaseUnreachableError(DatabaseError):
+    """The server did not answer; it may later."""
+
+    transient = True
+
+
+def address(url: str) -> str:
+    """Return where a database URL points, without its password, for messages."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return "the database URL"
+    host = parts.get("host", "localhost")
+    port = f":{parts['port']}" if "port" in parts else ""
+    return f"{parts.get('dbname', '')}@{host}{port}"
+
+
+def engine(url: str) -> sqlalchemy.Engine:
+    """Return an SQLAlchemy engine over psycopg that reports errors as `connect` does."""
+
+    def creator() -> Connection:
+        with explained(url):
+            return psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_SEC)
+
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=creator, poolclass=sqlalchemy.NullPool
+    )
+
+
+def connect(url: str) -> Connection:
+    """Return an autocommit connection that knows the vector type.
+
+    Raises DatabaseUnreachableError or DatabaseError with the remedy.
+    """
+    with explained(url):
+        connection = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SEC)
+        try:
+            _configure(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+@contextmanager
+def pool(url: str, *, size: int) -> Iterator[ConnectionPool[Connection]]:
+    """Open a pool of `size` connections like those of `connect`, closed at the end."""
+    connect(url).close()
+    with ConnectionPool[Connection](
+        url,
+        min_size=1,
+        max_size=size,
+        kwargs={"autocommit": True, "connect_timeout": CONNECT_TIMEOUT_SEC},
+        configure=_configure,
+        check=ConnectionPool.check_connection,
+        open=True,
+    ) as connections:
+        yield connections
+
+
+@contextmanager
+def explained(url: str) -> Iterator[None]:
+    """Turn psycopg's errors about the connection into DatabaseError."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else "no answer"
+        raise DatabaseUnreachableError(
+            f"cannot connect to {address(url)}: {reason}",
+            "check FPDB_DATABASE_URL, and that the server runs and lets you in",
+        ) from error
+    except psycopg.ProgrammingError as error:
+        raise DatabaseError(
+            f"cannot use {address(url)}: {str(error).strip().splitlines()[0]}",
+            "FPDB_DATABASE_URL looks like postgresql://user:password@host:5432/database",
+        ) from error
+
+
+def vector_schema(connection: psycopg.Connection[Any]) -> str:
+    """Return the schema that holds pgvector; DatabaseError where it is absent or too old."""
+    row = connection.execute(
+        "SELECT n.nspname, e.extversion FROM pg_catalog.pg_extension e"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
+    ).fetchone()
+    if row is None:
+        raise DatabaseError(
+            "this database has no pgvector extension",
+            "run `fpdb migrate` as a user who may CREATE EXTENSION vector",
+        )
+    schema, version = row
+    if tuple(int(part) for part in version.split(".")[:2]) < MINIMUM_VECTOR:
+        raise DatabaseError(
+            f"pgvector {version} is too old",
+            "install pgvector 0.8 or newer, then ALTER EXTENSION vector UPDATE",
+        )
+    return str(schema)
+
+
+def _configure(connection: Connection) -> None:
+    """Put the vector type within reach of a new connection."""
+    path = sql.SQL("SET search_path = fpdb, {}, public").format(
+        sql.Identifier(vector_schema(connection))
+    )
+    connection.execute(path)
+    register_vector(connection)

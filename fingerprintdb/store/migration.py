@@ -1,0 +1,156 @@
+"""Brings a database to this program's schema, and says when it is older or newer."""
+
+from importlib import resources
+from pathlib import Path
+
+import alembic.command
+import procrastinate.schema
+import psycopg
+import sqlalchemy
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from fingerprintdb.store.database import Connection, DatabaseError, engine, vector_schema
+from fingerprintdb.store.schema import QUEUE_SCHEMA, SCHEMA
+
+LOCK_KEY = 0x66706462
+"""Advisory lock of an upgrade ("fpdb"), so that twenty workers may start at once."""
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the database to `revision`; head also replays every file of sql/."""
+    alembic.command.upgrade(_config(url), revision)
+
+
+def head() -> str:
+    """Return the revision that this program needs."""
+    return str(_scripts().get_current_head())
+
+
+def current(connection: Connection) -> str | None:
+    """Return the database's revision; None where it was never migrated."""
+    known = connection.execute("SELECT to_regclass('fpdb.alembic_version')").fetchone()
+    if known is None or known[0] is None:
+        return None
+    row = connection.execute("SELECT version_num FROM fpdb.alembic_version").fetchone()
+    return str(row[0]) if row else None
+
+
+def require_head(connection: Connection) -> None:
+    """Raise DatabaseError, with the remedy, unless the schema is this program's."""
+    found = current(connection)
+    if found == head():
+        return
+    if found is None:
+        raise DatabaseError("this database has no fingerprintdb schema", "run `fpdb init`")
+    if found in {script.revision for script in _scripts().walk_revisions()}:
+        raise DatabaseError(
+            f"the database schema ({found}) is older than the program ({head()})",
+            "run `fpdb migrate`",
+        )
+    raise DatabaseError(
+        f"the database schema ({found}) is newer than the program ({head()})",
+        "upgrade it: pip install --upgrade fingerprintdb",
+    )
+
+
+def prepare(connection: sqlalchemy.Connection) -> None:
+    """Make the schemas and the vector extension that revisions stand on, where absent."""
+    take_lock(connection)
+    driver = _driver(connection)
+    for schema in (SCHEMA, QUEUE_SCHEMA):
+        known = driver.execute("SELECT to_regnamespace(%s)", (schema,)).fetchone()
+        if known is None or known[0] is None:
+            driver.execute(f"CREATE SCHEMA {schema}".encode())
+    installed = driver.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone()
+    if installed is None:
+        try:
+            driver.execute(f"CREATE EXTENSION vector SCHEMA {SCHEMA}".encode())
+        except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile) as error:
+            raise DatabaseError(
+                "this Postgres server does not offer pgvector",
+                "install pgvector 0.8 or newer on the server"
+                " (Debian: postgresql-NN-pgvector; Docker: the pgvector/pgvector image)",
+            ) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise DatabaseError(
+                "this user may not create the pgvector extension",
+                "have an administrator run: CREATE EXTENSION vector",
+            ) from error
+    vector_schema(driver)
+    connection.commit()
+
+
+def take_lock(connection: sqlalchemy.Connection) -> None:
+    """Wait until no other upgrade runs; the lock leaves with the transaction."""
+    _driver(connection).execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
+
+
+def replay(connection: sqlalchemy.Connection) -> None:
+    """Bring the queue's tables up to its library, then replace everything that sql/ declares."""
+    _upgrade_queue(connection)
+    for path in sorted(sql_folder().glob("*.sql")):
+        run_script(connection, path.read_text("utf-8"))
+
+
+def run_script(connection: sqlalchemy.Connection, script: str) -> None:
+    """Execute many statements; `@extschema:vector@` stands for pgvector's schema."""
+    driver = _driver(connection)
+    if "@extschema:vector@" in script:
+        script = script.replace("@extschema:vector@", _quoted(vector_schema(driver)))
+    driver.execute(script.encode())
+
+
+def sql_folder() -> Path:
+    """Return the folder of sql/, within an installed package or the checkout."""
+    return _folder("sql")
+
+
+def _folder(name: str) -> Path:
+    package = Path(str(resources.files("fingerprintdb")))
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+def _config(url: str | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_folder("alembic")).replace("%", "%%"))
+    config.attributes["url"] = url
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _driver(connection: sqlalchemy.Connection) -> Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)  # noqa: S101 — narrows the type
+    return driver
+
+
+def _quoted(name: str) -> str:
+    return '"{}"'.format(name.replace('"', '""'))
+
+
+def _upgrade_queue(connection: sqlalchemy.Connection) -> None:
+    """Install procrastinate's tables in a schema of their own, or run its newer migrations.
+
+    Its migration files are named by release, so the names already run are its version.
+    """
+    driver = _driver(connection)
+    driver.execute(f"SET LOCAL search_path = {QUEUE_SCHEMA}".encode())
+    driver.execute("CREATE TABLE IF NOT EXISTS queue_migration (name text PRIMARY KEY)")
+    done = {row[0] for row in driver.execute("SELECT name FROM queue_migration")}
+    manager = procrastinate.schema.SchemaManager
+    files = sorted(Path(manager.get_migrations_path()).glob("*.sql"))
+    scripts = [path.read_text("utf-8") for path in files if path.name not in done]
+    if not done:
+        scripts = [manager.get_schema()]
+    for script in scripts:
+        driver.execute(script.encode())
+    driver.cursor().executemany(
+        "INSERT INTO queue_migration VALUES (%s)",
+        [(path.name,) for path in files if path.name not in done],
+    )
+    driver.execute("SET LOCAL search_path TO DEFAULT")

@@ -1,0 +1,162 @@
+-- What it answers: what happens when an asset is inserted, changed or deleted.
+-- Who calls it: Postgres, as triggers of fpdb.asset; people call fpdb.reprocess.
+-- What must be true: a job is queued in the transaction that asks for it, and names the revision it is for.
+
+CREATE OR REPLACE FUNCTION fpdb.asset_before_update() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    source_changed boolean := (new.uri, new.content) IS DISTINCT FROM (old.uri, old.content);
+BEGIN
+    IF source_changed THEN
+        new.landmark_revision := old.landmark_revision + 1;
+    END IF;
+    IF source_changed OR
+        (new.segment_duration_sec, new.segment_hop_sec, new.sample_rate, new.normalize_embeddings,
+            new.max_audio_length_sec)
+        IS DISTINCT FROM
+        (old.segment_duration_sec, old.segment_hop_sec, old.sample_rate, old.normalize_embeddings,
+            old.max_audio_length_sec)
+    THEN
+        new.embedding_revision := old.embedding_revision + 1;
+    END IF;
+    IF new.landmark_revision <> old.landmark_revision THEN
+        new.landmark_status := 'queued';
+        new.landmark_error := NULL;
+    END IF;
+    IF new.embedding_revision <> old.embedding_revision THEN
+        new.embedding_status := 'queued';
+        new.embedding_error := NULL;
+    END IF;
+    RETURN new;
+END
+$$;
+COMMENT ON FUNCTION fpdb.asset_before_update() IS
+    'Trigger: a change of source or extraction parameters begins a new revision, whose jobs make those of the old one void.';
+
+CREATE OR REPLACE FUNCTION fpdb.asset_after_insert() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = fpdb_queue, pg_temp
+AS $$
+BEGIN
+    -- A row that comes with its results (from `fpdb ingest`) is not queued.
+    PERFORM fpdb.queue_jobs(
+        (SELECT array_agg(asset_id ORDER BY asset_id) FROM inserted WHERE landmark_status = 'queued'),
+        'landmark');
+    PERFORM fpdb.queue_jobs(
+        (SELECT array_agg(asset_id ORDER BY asset_id) FROM inserted WHERE embedding_status = 'queued'),
+        'embedding');
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION fpdb.asset_after_insert() IS
+    'Trigger: queues a landmark job and an embedding job for every asset of the statement.';
+
+CREATE OR REPLACE FUNCTION fpdb.asset_after_update() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = fpdb_queue, pg_temp
+AS $$
+BEGIN
+    PERFORM fpdb.queue_jobs(
+        (SELECT array_agg(n.asset_id ORDER BY n.asset_id) FROM changed n JOIN former o USING (asset_id)
+         WHERE n.landmark_revision <> o.landmark_revision),
+        'landmark');
+    PERFORM fpdb.queue_jobs(
+        (SELECT array_agg(n.asset_id ORDER BY n.asset_id) FROM changed n JOIN former o USING (asset_id)
+         WHERE n.embedding_revision <> o.embedding_revision),
+        'embedding');
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION fpdb.asset_after_update() IS
+    'Trigger: queues the jobs of every revision that the statement began.';
+
+CREATE OR REPLACE FUNCTION fpdb.asset_after_delete() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM fpdb.posting WHERE asset_id = ANY (ARRAY(SELECT asset_id FROM deleted));
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION fpdb.asset_after_delete() IS
+    'Trigger: removes the landmarks of deleted assets; segments and vectors leave by foreign key.';
+
+CREATE OR REPLACE FUNCTION fpdb.asset_after_truncate() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    TRUNCATE fpdb.posting;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION fpdb.asset_after_truncate() IS 'Trigger: an empty asset table has no landmarks.';
+
+CREATE OR REPLACE FUNCTION fpdb.queue_jobs(asset_ids bigint[], kind text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = fpdb_queue, pg_temp
+AS $$
+BEGIN
+    IF asset_ids IS NULL THEN
+        RETURN;
+    END IF;
+    -- lock and queueing_lock stay NULL: distinct locks make a fetch scan the table, and a
+    -- duplicate queueing_lock would abort the user's own INSERT. A void revision costs one look.
+    PERFORM fpdb_queue.procrastinate_defer_jobs_v1(array_agg(ROW(
+        kind, kind, 0, NULL, NULL,
+        jsonb_build_object(
+            'asset_id', a.asset_id,
+            'revision', CASE kind WHEN 'landmark' THEN a.landmark_revision ELSE a.embedding_revision END),
+        NULL
+    )::fpdb_queue.procrastinate_job_to_defer_v1 ORDER BY a.asset_id))
+    FROM fpdb.asset a WHERE a.asset_id = ANY (asset_ids);
+END
+$$;
+COMMENT ON FUNCTION fpdb.queue_jobs(bigint[], text) IS
+    'Queues a job of a kind (landmark, embedding) for the present revision of each asset; called by triggers.';
+
+CREATE OR REPLACE FUNCTION fpdb.reprocess(
+    asset_ids bigint[] DEFAULT NULL,
+    collection text DEFAULT NULL,
+    only_failed boolean DEFAULT false,
+    landmarks boolean DEFAULT true,
+    embeddings boolean DEFAULT true
+) RETURNS bigint
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH asked AS (
+        UPDATE fpdb.asset a SET
+            landmark_revision = landmark_revision
+                + (reprocess.landmarks AND NOT (only_failed AND landmark_status <> 'failed'))::int,
+            embedding_revision = embedding_revision
+                + (reprocess.embeddings AND NOT (only_failed AND embedding_status <> 'failed'))::int
+        WHERE (reprocess.asset_ids IS NULL OR a.asset_id = ANY (reprocess.asset_ids))
+            AND (reprocess.collection IS NULL OR a.collection = reprocess.collection)
+            AND (NOT only_failed OR a.status = 'failed')
+        RETURNING 1
+    )
+    SELECT count(*) FROM asked
+$$;
+COMMENT ON FUNCTION fpdb.reprocess(bigint[], text, boolean, boolean, boolean) IS
+    'Queues assets again (all, or those listed, of a collection, or failed) and returns how many; landmarks and embeddings can be left out.';
+
+-- Only where the statement names such a column: comparing `content` reads all of it.
+CREATE OR REPLACE TRIGGER asset_before_update
+    BEFORE UPDATE OF uri, content, segment_duration_sec, segment_hop_sec, sample_rate,
+        normalize_embeddings, max_audio_length_sec, landmark_revision, embedding_revision ON fpdb.asset
+    FOR EACH ROW EXECUTE FUNCTION fpdb.asset_before_update();
+CREATE OR REPLACE TRIGGER asset_after_insert AFTER INSERT ON fpdb.asset
+    REFERENCING NEW TABLE AS inserted
+    FOR EACH STATEMENT EXECUTE FUNCTION fpdb.asset_after_insert();
+CREATE OR REPLACE TRIGGER asset_after_update AFTER UPDATE ON fpdb.asset
+    REFERENCING OLD TABLE AS former NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION fpdb.asset_after_update();
+CREATE OR REPLACE TRIGGER asset_after_delete AFTER DELETE ON fpdb.asset
+    REFERENCING OLD TABLE AS deleted
+    FOR EACH STATEMENT EXECUTE FUNCTION fpdb.asset_after_delete();
+CREATE OR REPLACE TRIGGER asset_after_truncate AFTER TRUNCATE ON fpdb.asset
+    FOR EACH STATEMENT EXECUTE FUNCTION fpdb.asset_after_truncate();

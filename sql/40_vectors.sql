@@ -1,0 +1,178 @@
+-- What it answers: which stored segments sound like a vector, a segment, an asset, or the windows of a clip.
+-- Who calls it: fpdb.match, and people.
+-- What must be true: a vector is compared with vectors of its own model only; the LIMIT stands on the bare distance.
+
+CREATE OR REPLACE FUNCTION fpdb.nearest_segments(
+    query vector,
+    k int DEFAULT 10,
+    model smallint DEFAULT NULL,
+    min_similarity float8 DEFAULT NULL,
+    collection text DEFAULT NULL,
+    content_type text DEFAULT NULL,
+    metadata jsonb DEFAULT NULL,
+    exclude_asset bigint DEFAULT NULL
+) RETURNS TABLE (
+    segment_id bigint, asset_id bigint, segment_index int,
+    start_time_sec float8, end_time_sec float8, similarity float8
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10
+SET search_path = pg_catalog, @extschema:vector@, pg_temp
+SET hnsw.iterative_scan = 'strict_order'
+AS $$
+#variable_conflict use_column
+DECLARE
+    which smallint := coalesce(model, fpdb.active_model());
+    narrowed boolean := num_nonnulls(collection, content_type, metadata, exclude_asset) > 0;
+BEGIN
+    IF which IS NULL THEN
+        RAISE EXCEPTION 'no embedding model is active in this database' USING HINT = 'run: fpdb init';
+    END IF;
+    -- The scan of the graph looks at ef_search vectors: k of them must be among these.
+    PERFORM set_config('hnsw.ef_search', greatest(40, least(1000, 2 * k))::text, true);
+    RETURN QUERY
+    WITH near AS MATERIALIZED (
+        SELECT e.segment_id, e.asset_id, e.embedding <=> query AS distance
+        FROM fpdb.embedding e
+        WHERE e.model_id = which AND (NOT narrowed OR EXISTS (
+            SELECT FROM fpdb.asset a WHERE a.asset_id = e.asset_id
+                AND (nearest_segments.collection IS NULL OR a.collection = nearest_segments.collection)
+                AND (nearest_segments.content_type IS NULL OR a.content_type = nearest_segments.content_type)
+                AND (nearest_segments.metadata IS NULL OR a.metadata @> nearest_segments.metadata)
+                AND (exclude_asset IS NULL OR a.asset_id <> exclude_asset)))
+        ORDER BY e.embedding <=> query
+        LIMIT k
+    )
+    SELECT n.segment_id, n.asset_id, s.segment_index, s.start_time_sec, s.end_time_sec, 1 - n.distance
+    FROM near n JOIN fpdb.segment s ON s.segment_id = n.segment_id
+    WHERE min_similarity IS NULL OR 1 - n.distance >= min_similarity
+    ORDER BY n.distance, n.segment_id;
+END
+$$;
+COMMENT ON FUNCTION fpdb.nearest_segments(vector, int, smallint, float8, text, text, jsonb, bigint) IS
+    'The k stored segments whose vectors of a model (default: the active one) are nearest to a vector; similarity is the cosine, 1 for the same.';
+
+CREATE OR REPLACE FUNCTION fpdb.similar_segments(
+    segment_id bigint,
+    k int DEFAULT 10,
+    min_similarity float8 DEFAULT NULL,
+    collection text DEFAULT NULL,
+    content_type text DEFAULT NULL,
+    metadata jsonb DEFAULT NULL
+) RETURNS TABLE (
+    similar_segment_id bigint, asset_id bigint, segment_index int,
+    start_time_sec float8, end_time_sec float8, similarity float8
+)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT n.*
+    FROM fpdb.embedding e
+    CROSS JOIN LATERAL fpdb.nearest_segments(e.embedding, k, e.model_id, min_similarity,
+        similar_segments.collection, similar_segments.content_type, similar_segments.metadata, e.asset_id) n
+    WHERE e.segment_id = similar_segments.segment_id AND e.model_id = fpdb.active_model()
+$$;
+COMMENT ON FUNCTION fpdb.similar_segments(bigint, int, float8, text, text, jsonb) IS
+    'The k segments of other assets that sound most like a stored segment, by the active model.';
+
+CREATE OR REPLACE FUNCTION fpdb.similar_assets(
+    asset_id bigint,
+    k int DEFAULT 10,
+    collection text DEFAULT NULL,
+    content_type text DEFAULT NULL,
+    metadata jsonb DEFAULT NULL
+) RETURNS TABLE (similar_asset_id bigint, similarity float8, segments bigint)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- Each segment names its nearest few; an asset counts by how many it is near to, and how near.
+    WITH own AS (
+        SELECT e.segment_id, e.embedding, e.model_id FROM fpdb.embedding e
+        WHERE e.asset_id = similar_assets.asset_id AND e.model_id = fpdb.active_model()
+    ),
+    named AS (
+        SELECT own.segment_id, n.asset_id AS other, max(n.similarity) AS similarity
+        FROM own CROSS JOIN LATERAL fpdb.nearest_segments(own.embedding, 4 * k, own.model_id, NULL,
+            similar_assets.collection, similar_assets.content_type, similar_assets.metadata,
+            similar_assets.asset_id) n
+        GROUP BY own.segment_id, n.asset_id
+    )
+    SELECT other, greatest(0, sum(similarity) / (SELECT count(*) FROM own)), count(*)
+    FROM named GROUP BY other
+    ORDER BY 2 DESC, other LIMIT k
+$$;
+COMMENT ON FUNCTION fpdb.similar_assets(bigint, int, text, text, jsonb) IS
+    'The k assets that sound most like an asset: mean similarity over its segments (0 where an asset is not among a segment''s nearest), and how many of them name it.';
+
+CREATE OR REPLACE FUNCTION fpdb.match_vectors(
+    embeddings vector[],
+    segment_starts float8[],
+    model smallint DEFAULT NULL,
+    k int DEFAULT 10,
+    min_confidence float8 DEFAULT NULL,
+    collection text DEFAULT NULL,
+    content_type text DEFAULT NULL,
+    metadata jsonb DEFAULT NULL,
+    exclude_asset bigint DEFAULT NULL
+) RETURNS TABLE (
+    asset_id bigint, confidence float8, score float8, offset_sec float8,
+    query_start_sec float8, query_end_sec float8, reference_start_sec float8, reference_end_sec float8,
+    aligned_segments int, similarity float8
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10
+SET search_path = pg_catalog, @extschema:vector@, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    which fpdb.model;
+    windows int := cardinality(embeddings);
+BEGIN
+    IF cardinality(embeddings) IS DISTINCT FROM cardinality(segment_starts) THEN
+        RAISE EXCEPTION 'embeddings and segment_starts must be arrays of one length, not % and %',
+            coalesce(cardinality(embeddings)::text, 'NULL'), coalesce(cardinality(segment_starts)::text, 'NULL')
+            USING ERRCODE = 'array_subscript_error';
+    END IF;
+    SELECT * INTO which FROM fpdb.model m WHERE m.model_id = coalesce(model, fpdb.active_model());
+    RETURN QUERY
+    WITH vote AS (
+        SELECT q.start_sec, n.asset_id, n.start_time_sec, n.end_time_sec, n.similarity,
+            n.start_time_sec - q.start_sec AS offset_sec
+        FROM unnest(embeddings, segment_starts) AS q (embedding, start_sec)
+        CROSS JOIN LATERAL fpdb.nearest_segments(q.embedding, 20, which.model_id, NULL, match_vectors.collection,
+            match_vectors.content_type, match_vectors.metadata, exclude_asset) n
+    ),
+    -- A clip begins anywhere between two stored windows: votes within one hop speak for one offset.
+    line AS (
+        SELECT v.asset_id, v.offset_sec, w.start_sec, max(w.similarity) AS similarity,
+            min(w.start_time_sec) AS start_time_sec, max(w.end_time_sec) AS end_time_sec
+        FROM (SELECT DISTINCT v.asset_id, v.offset_sec FROM vote v) v
+        JOIN fpdb.asset a ON a.asset_id = v.asset_id
+        JOIN vote w ON w.asset_id = v.asset_id
+            AND abs(w.offset_sec - v.offset_sec) <= 0.51 * a.segment_hop_sec
+        GROUP BY v.asset_id, v.offset_sec, w.start_sec
+    ),
+    alignment AS (
+        SELECT DISTINCT ON (asset_id) asset_id, offset_sec, count(*)::int AS segments,
+            sum(similarity) / windows AS similarity,
+            min(start_sec) AS first_sec, max(start_sec) AS last_sec,
+            min(start_time_sec) AS reference_start_sec, max(end_time_sec) AS reference_end_sec
+        FROM line GROUP BY asset_id, offset_sec
+        ORDER BY asset_id, sum(similarity) DESC, offset_sec
+    ),
+    judged AS (
+        SELECT l.*, coalesce(1 / (1 + exp(-greatest(-50, least(50,
+            which.confidence_intercept + which.confidence_slope * l.similarity)))), 0) AS confidence
+        FROM alignment l
+    )
+    SELECT j.asset_id, j.confidence, j.similarity * j.segments, j.offset_sec,
+        j.first_sec, j.last_sec + (a.segment_duration_sec),
+        j.reference_start_sec, j.reference_end_sec, j.segments, j.similarity
+    FROM judged j
+    JOIN fpdb.asset a ON a.asset_id = j.asset_id
+    JOIN fpdb.content_type t ON t.name = a.content_type
+    WHERE j.confidence >= coalesce(min_confidence, t.vector_threshold)
+    ORDER BY j.confidence DESC, j.similarity DESC, j.asset_id
+    LIMIT k;
+END
+$$;
+COMMENT ON FUNCTION fpdb.match_vectors(vector[], float8[], smallint, int, float8, text, text, jsonb, bigint) IS
+    'Recordings whose segments sound like a clip''s windows in the same order: vectors with their start in the clip (seconds). similarity is the mean cosine over the windows, 0 where one does not agree; confidence is 0 for a model that is not calibrated.';

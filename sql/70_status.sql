@@ -1,0 +1,60 @@
+-- What it answers: how far the work is, what failed and why, and the extractor's output.
+-- Who calls it: people, `fpdb status`, monitoring.
+-- What must be true: counts are exact; every column of the extractor's contract keeps its name.
+
+CREATE OR REPLACE VIEW fpdb.audio_fingerprint_extractor_v1 AS
+    SELECT e.embedding AS audio_fingerprint_extractor_v1_embedding,
+        s.segment_index, s.start_time_sec, s.end_time_sec, s.duration_sec,
+        a.duration_sec AS total_duration_sec, a.sample_rate, a.audio_source_type,
+        m.name AS embedding_model, e.processing_time_ms
+    FROM fpdb.segment s
+    JOIN fpdb.asset a ON a.asset_id = s.asset_id
+    LEFT JOIN fpdb.embedding e ON e.segment_id = s.segment_id AND e.model_id = fpdb.active_model()
+    LEFT JOIN fpdb.model m ON m.model_id = e.model_id;
+COMMENT ON VIEW fpdb.audio_fingerprint_extractor_v1 IS 'A row a segment, with the field names of the extractor''s output schema.';
+COMMENT ON COLUMN fpdb.audio_fingerprint_extractor_v1.audio_fingerprint_extractor_v1_embedding IS 'Vector of the active model; NULL for a silent segment.';
+COMMENT ON COLUMN fpdb.audio_fingerprint_extractor_v1.segment_index IS 'Place in the asset, from 0.';
+COMMENT ON COLUMN fpdb.audio_fingerprint_extractor_v1.start_time_sec IS 'Seconds from the start of the recording.';
+COMMENT ON COLUMN fpdb.audio_fingerprint_extractor_v1.end_time_sec IS 'Seconds from the start of the recording.';
+COMMENT ON COLUMN fpdb.audio_fingerprint_extractor_v1.duration_sec IS 'Seconds of audio in the segment.';
+COMMENT ON COLUMN fpdb.audio_fingerprint_extractor_v1.total_duration_sec IS 'Seconds of the whole recording.';
+COMMENT ON COLUMN fpdb.audio_fingerprint_extractor_v1.sample_rate IS 'Hertz that the segments are heard at.';
+COMMENT ON COLUMN fpdb.audio_fingerprint_extractor_v1.audio_source_type IS 'audio or video.';
+COMMENT ON COLUMN fpdb.audio_fingerprint_extractor_v1.embedding_model IS 'Name of the active model.';
+COMMENT ON COLUMN fpdb.audio_fingerprint_extractor_v1.processing_time_ms IS 'Milliseconds that the model took.';
+
+CREATE OR REPLACE VIEW fpdb.asset_status AS
+    SELECT status, count(*) AS assets, min(created_at) AS oldest,
+        max(error) FILTER (WHERE status = 'failed') AS an_error
+    FROM fpdb.asset GROUP BY status;
+COMMENT ON VIEW fpdb.asset_status IS 'Assets by status.';
+COMMENT ON COLUMN fpdb.asset_status.status IS 'queued, processing, ready or failed.';
+COMMENT ON COLUMN fpdb.asset_status.assets IS 'How many, exactly.';
+COMMENT ON COLUMN fpdb.asset_status.oldest IS 'When the oldest of them was inserted.';
+COMMENT ON COLUMN fpdb.asset_status.an_error IS 'One of the reasons, where some failed.';
+
+CREATE OR REPLACE VIEW fpdb.job_status AS
+    SELECT j.queue_name AS queue, j.status::text AS status, count(*) AS jobs,
+        extract(epoch FROM now() - min(e.at))::float8 AS oldest_age_sec
+    FROM fpdb_queue.procrastinate_jobs j
+    LEFT JOIN LATERAL (
+        SELECT min(at) AS at FROM fpdb_queue.procrastinate_events e
+        WHERE e.job_id = j.id AND e.type = 'deferred'
+    ) e ON true
+    GROUP BY j.queue_name, j.status;
+COMMENT ON VIEW fpdb.job_status IS 'Jobs by queue (landmark, embedding, query) and state; the age of the oldest todo job is the lag.';
+COMMENT ON COLUMN fpdb.job_status.queue IS 'landmark, embedding, query or maintenance.';
+COMMENT ON COLUMN fpdb.job_status.status IS 'todo, doing, succeeded, failed, cancelled or aborted.';
+COMMENT ON COLUMN fpdb.job_status.jobs IS 'How many, exactly.';
+COMMENT ON COLUMN fpdb.job_status.oldest_age_sec IS 'Seconds since the oldest of them was queued.';
+
+CREATE OR REPLACE VIEW fpdb.worker_status AS
+    SELECT w.id AS worker_id, extract(epoch FROM now() - w.last_heartbeat)::float8 AS heartbeat_age_sec,
+        count(j.id) AS jobs
+    FROM fpdb_queue.procrastinate_workers w
+    LEFT JOIN fpdb_queue.procrastinate_jobs j ON j.worker_id = w.id AND j.status = 'doing'
+    GROUP BY w.id;
+COMMENT ON VIEW fpdb.worker_status IS 'Workers that have signed in, with their last sign of life.';
+COMMENT ON COLUMN fpdb.worker_status.worker_id IS 'Key.';
+COMMENT ON COLUMN fpdb.worker_status.heartbeat_age_sec IS 'Seconds since the last sign of life.';
+COMMENT ON COLUMN fpdb.worker_status.jobs IS 'Jobs it is doing.';
