@@ -1,8 +1,8 @@
 """Runs the revisions, then replays sql/ in the same transaction whenever the target is head."""
 
-from alembic import context
 from alembic.runtime.migration import MigrationContext
 
+from alembic import context
 from fingerprintdb.settings import Settings
 from fingerprintdb.store import migration, schema
 from fingerprintdb.store.database import engine

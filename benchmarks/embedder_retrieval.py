@@ -5,7 +5,7 @@
 Every piece below MUSIC_DIR is stored as five-second windows every 2.5 s of its first minute; ten
 clips of each, from random places, ask for it, and the answer is the recording of the most similar
 window. All pieces are candidates, and the clips are reported in two halves by a hash of the
-piece's file name: the built-in embedder was chosen on one and is to be judged on the other.
+piece's path: the built-in embedder was chosen on one and is to be judged on the other.
 
 "same audio" counts, beside the right answers, those where the recording that was named holds the
 clip's own samples (normalised cross-correlation of at least 0.5): pieces exist in two versions.
@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,14 +68,15 @@ def draw(pieces: list[Samples], rate_hz: int, rng: np.random.Generator) -> Itera
 
 def disturb(clip: Samples, condition: str, rate_hz: int, rng: np.random.Generator) -> Samples:
     if condition == "20 dB quieter":
-        return clip * np.float32(0.1)
+        return np.multiply(clip, 0.1, dtype=np.float32)
     if condition == "clean":
         return clip
     frequencies_hz = np.fft.rfftfreq(clip.size, 1 / rate_hz)
     spectrum = rng.standard_normal((frequencies_hz.size, 2)) @ (1, 1j)
     noise = np.fft.irfft(spectrum / np.sqrt(np.maximum(frequencies_hz, 20.0)), clip.size)
     power_ratio = np.mean(np.square(clip, dtype=np.float64)) / np.mean(noise**2)
-    return (clip + noise * np.sqrt(power_ratio / 10.0)).astype(np.float32)
+    noisy: Samples = np.add(clip, noise * np.sqrt(power_ratio / 10.0)).astype(np.float32)
+    return noisy
 
 
 def holds(recording: Samples, clip: Samples) -> bool:
@@ -86,7 +87,7 @@ def holds(recording: Samples, clip: Samples) -> bool:
     return bool(np.max(np.abs(products) / norms) >= 0.5 * np.linalg.norm(clip))
 
 
-def measure(embedder: Embedder, folder: Path, seed: int) -> dict[str, object]:
+def measure(embedder: Embedder, folder: Path, seed: int) -> dict[str, Any]:
     rate_hz = embedder.sample_rate_hz
     rng = np.random.default_rng(seed)
     paths, pieces = read(folder, rate_hz)
@@ -106,8 +107,9 @@ def measure(embedder: Embedder, folder: Path, seed: int) -> dict[str, object]:
     index, owners = np.concatenate(stored), np.array(owner)
 
     asked = np.array([clip.piece for clip in clips])
-    digests = [hashlib.sha256(path.name.encode()).digest() for path in paths]
-    reporting = np.array([digests[piece][0] % 2 == 1 for piece in asked])
+    names = ["__".join(path.relative_to(folder).with_suffix("").parts) for path in paths]
+    reports = np.array([hashlib.sha256(name.encode()).digest()[0] % 2 == 1 for name in names])
+    reporting = reports[asked]
     rows = []
     for condition in CONDITIONS:
         heard = [disturb(clip.samples, condition, rate_hz, rng) for clip in clips]
@@ -161,24 +163,19 @@ def main() -> None:
         print(json.dumps(result, indent=2))
         return
     print(
-        "{model} {revision}: {pieces} pieces, {stored_windows} stored windows, "
-        "{ms_a_window:.1f} ms of CPU a window, {times_real_time_a_core:.0f} × real time a core\n".format(
-            **result
-        )
+        f"{result['model']} {result['revision']}: {result['pieces']} pieces, "
+        f"{result['stored_windows']} stored windows, {result['ms_a_window']:.1f} ms of CPU a "
+        f"window, {result['times_real_time_a_core']:.0f} × real time a core\n"
     )
-    print(
-        "                              right    same   cosine of the right    of the best wrong  any wrong"
-    )
-    print(
-        "condition         half  clips top-1   audio        p5  median        median     p95        p95"
-    )
-    rows = result["rows"]
-    assert isinstance(rows, list)
-    for row in rows:
+    print("                                 right    same  cosine of right   best wrong  any wrong")
+    print("condition         half      clips top-1   audio    p5   median   median   p95     p95")
+    for row in result["rows"]:
         print(
-            "{condition:17} {half:9} {clips:4} {top1:6.1%} {top1_or_same_audio:6.1%} "
-            "{right_p5:10.2f} {right_median:7.2f} {best_wrong_median:13.2f} {best_wrong_p95:7.2f} "
-            "{any_wrong_p95:10.2f}".format(**row)
+            f"{row['condition']:17} {row['half']:9} {row['clips']:5}"
+            f"{row['top1']:7.1%} {row['top1_or_same_audio']:7.1%}"
+            f"{row['right_p5']:6.2f} {row['right_median']:7.2f}"
+            f"{row['best_wrong_median']:9.2f} {row['best_wrong_p95']:6.2f} "
+            f"{row['any_wrong_p95']:6.2f}"
         )
 
 

@@ -123,9 +123,7 @@ def _local_maxima(
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return (row, interpolated bin, prominence) of every peak within the inner rows."""
     level = uniform_filter1d(log_power, profile.level_bins, axis=1, mode="nearest")
-    level = uniform_filter1d(
-        level, profile.level_frames * oversampling, axis=0, mode="nearest"
-    )
+    level = uniform_filter1d(level, profile.level_frames * oversampling, axis=0, mode="nearest")
     reach = 2 * profile.neighbourhood_frames * oversampling + 1
     highest = maximum_filter1d(log_power, 2 * profile.neighbourhood_bins + 1, axis=1)
     highest = maximum_filter1d(highest, reach, axis=0)
@@ -156,7 +154,8 @@ def _most_prominent(
     edges = np.asarray(profile.band_edges_hz) * profile.window_samples / profile.sample_rate_hz
     band = np.searchsorted(edges, bins, side="right")
     inside = (band > 0) & (band < len(edges))
-    frame, bins, prominence, band = (a[inside] for a in (frame, bins, prominence, band))
+    frame, band = frame[inside], band[inside]
+    bins, prominence = bins[inside], prominence[inside]
     group = (frame // cell) * len(edges) + band
     order = np.lexsort((-prominence, group))
     chosen = np.sort(order[rank_in_group(group[order]) < keep])

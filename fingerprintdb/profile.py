@@ -40,8 +40,11 @@ class Profile:
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that change with any parameter but the name."""
-        text = json.dumps(self.parameters(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """Return the parameters as JSON, the same text for the same parameters."""
+        return json.dumps(self.parameters(), sort_keys=True)
 
     def parameters(self) -> dict[str, Any]:
         """Return every parameter that decides a hash, as JSON types."""
@@ -65,12 +68,12 @@ class Probe:
 
     oversampling: int = 2
     """Query frames a reference frame: hides the unknown phase between the two grids."""
-    peaks_per_cell: int = 8
-    fan_out: int = 64
+    peaks_per_cell: int = 6
+    fan_out: int = 10
     border: float = 0.25
     """Half bins from a border of quantisation within which the neighbour is asked too."""
     max_hashes: int = 20_000
-    """The budget: beyond it the least prominent anchors of each stretch of time go first."""
+    """The budget of a query; a longer clip asks about fewer of its anchors."""
 
 
 DEFAULT_PROFILE = Profile()

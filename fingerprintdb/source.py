@@ -56,6 +56,14 @@ _HTTP_STREAM: Final = {"block_size": 0, "size": -1}
 
 _EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
+# The last is a body that ends early; within, aiohttp calls that a status of 400.
+_BROKEN_CONNECTION: Final = (
+    TimeoutError,
+    ConnectionError,
+    aiohttp.ClientConnectionError,
+    aiohttp.ClientPayloadError,
+)
+
 
 class SourceError(FingerprintError):
     """A URI that cannot be read, today or tomorrow."""
@@ -225,6 +233,8 @@ def _failure(error: Exception, name: str) -> SourceError:
 
     # fmt: off
     verdicts = (  # the first that holds
+        (has(*_BROKEN_CONNECTION), SourceUnreachableError,
+         f"{name} could not be reached, or broke off", "check the host and the network"),
         (status in {408, 425, 429} or status >= 500, SourceUnreachableError,
          f"{name} answered HTTP {status}", "try again later"),
         (disk_full, SourceUnreachableError,
@@ -235,8 +245,6 @@ def _failure(error: Exception, name: str) -> SourceError:
          f"{name} does not exist", "check its spelling"),
         (status > 0, SourceError,
          f"{name} answered HTTP {status}", "check the URL"),
-        (has(TimeoutError, ConnectionError, aiohttp.ClientConnectionError), SourceUnreachableError,
-         f"{name} could not be reached", "check the host and the network"),
         (has(FileNotFoundError, NotADirectoryError), SourceError,
          f"{name} does not exist", "check its spelling, and that the worker's machine sees it"),
         (has(IsADirectoryError), SourceError,

@@ -25,6 +25,15 @@ $$;
 COMMENT ON FUNCTION fpdb.landmark_votes(int[], int[]) IS
     'Every agreement of a query landmark with a stored one: asset, offset (reference frame - query frame), query frame.';
 
+CREATE OR REPLACE FUNCTION fpdb.frame_sec() RETURNS float8
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT (parameters->>'hop_samples')::float8 / (parameters->>'sample_rate_hz')::float8
+    FROM fpdb.profile WHERE is_active
+$$;
+COMMENT ON FUNCTION fpdb.frame_sec() IS 'Seconds of a frame of the active profile.';
+
 CREATE OR REPLACE FUNCTION fpdb.chance_votes(expected float8, offsets float8) RETURNS float8
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -92,17 +101,21 @@ AS $$
     -- An anchor speaks through at most three landmarks, so that one moment cannot decide.
     anchor AS (
         SELECT c.asset_id, v.query_frame, least(count(*), 3) AS votes,
-            sum(v.offset_frames) AS offsets, count(*) AS landmarks
+            sum(v.offset_frames) AS offsets, count(*) AS landmarks,
+            lead(v.query_frame, 2) OVER in_time - v.query_frame <= 43 AS begins,
+            v.query_frame - lag(v.query_frame, 2) OVER in_time <= 43 AS ends
         FROM candidate c JOIN vote v
             ON v.asset_id = c.asset_id AND v.offset_frames BETWEEN c.offset_frames - 1 AND c.offset_frames + 1
         GROUP BY c.asset_id, v.query_frame
+        WINDOW in_time AS (PARTITION BY c.asset_id ORDER BY v.query_frame)
     ),
     alignment AS (
         SELECT asset_id, sum(votes)::int AS aligned, count(*)::int AS anchors,
             sum(offsets)::float8 / sum(landmarks) AS offset_frames,
-            -- Agreements of chance lie scattered over the clip: the outermost do not count.
-            percentile_disc(0.03) WITHIN GROUP (ORDER BY query_frame) AS first_frame,
-            percentile_disc(0.97) WITHIN GROUP (ORDER BY query_frame) AS last_frame
+            -- Agreements of chance lie scattered over the clip: a span begins and ends where
+            -- three anchors agree within a second.
+            coalesce(min(query_frame) FILTER (WHERE begins), min(query_frame)) AS first_frame,
+            coalesce(max(query_frame) FILTER (WHERE ends), max(query_frame)) AS last_frame
         FROM anchor GROUP BY asset_id
     ),
     total AS (
@@ -124,15 +137,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION fpdb.landmark_alignments(int[], int[], text, text, jsonb, bigint) IS
     'The best alignment of each of the 50 likeliest assets, in frames, with what chance would give; match_landmarks judges them.';
-
-CREATE OR REPLACE FUNCTION fpdb.frame_sec() RETURNS float8
-LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT (parameters->>'hop_samples')::float8 / (parameters->>'sample_rate_hz')::float8
-    FROM fpdb.profile WHERE is_active
-$$;
-COMMENT ON FUNCTION fpdb.frame_sec() IS 'Seconds of a frame of the active profile.';
 
 CREATE OR REPLACE FUNCTION fpdb.match_landmarks(
     hashes int[],

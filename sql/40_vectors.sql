@@ -15,9 +15,10 @@ CREATE OR REPLACE FUNCTION fpdb.nearest_segments(
     segment_id bigint, asset_id bigint, segment_index int,
     start_time_sec float8, end_time_sec float8, similarity float8
 )
-LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 10
 SET search_path = pg_catalog, @extschema:vector@, pg_temp
 SET hnsw.iterative_scan = 'strict_order'
+SET hnsw.ef_search = 40
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -27,7 +28,8 @@ BEGIN
     IF which IS NULL THEN
         RAISE EXCEPTION 'no embedding model is active in this database' USING HINT = 'run: fpdb init';
     END IF;
-    -- The scan of the graph looks at ef_search vectors: k of them must be among these.
+    -- The scan of the graph looks at ef_search vectors, and k must be among them; the function's
+    -- own SET clause gives the caller's value back.
     PERFORM set_config('hnsw.ef_search', greatest(40, least(1000, 2 * k))::text, true);
     RETURN QUERY
     WITH near AS MATERIALIZED (
@@ -62,7 +64,7 @@ CREATE OR REPLACE FUNCTION fpdb.similar_segments(
     similar_segment_id bigint, asset_id bigint, segment_index int,
     start_time_sec float8, end_time_sec float8, similarity float8
 )
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT n.*
@@ -81,7 +83,7 @@ CREATE OR REPLACE FUNCTION fpdb.similar_assets(
     content_type text DEFAULT NULL,
     metadata jsonb DEFAULT NULL
 ) RETURNS TABLE (similar_asset_id bigint, similarity float8, segments bigint)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
     -- Each segment names its nearest few; an asset counts by how many it is near to, and how near.
@@ -118,7 +120,7 @@ CREATE OR REPLACE FUNCTION fpdb.match_vectors(
     query_start_sec float8, query_end_sec float8, reference_start_sec float8, reference_end_sec float8,
     aligned_segments int, similarity float8
 )
-LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 10
 SET search_path = pg_catalog, @extschema:vector@, pg_temp
 AS $$
 #variable_conflict use_column
@@ -159,8 +161,8 @@ BEGIN
         ORDER BY asset_id, sum(similarity) DESC, offset_sec
     ),
     judged AS (
-        SELECT l.*, coalesce(1 / (1 + exp(-greatest(-50, least(50,
-            which.confidence_intercept + which.confidence_slope * l.similarity)))), 0) AS confidence
+        SELECT l.*, CASE WHEN which.confidence_intercept IS NULL THEN 0 ELSE 1 / (1 + exp(-greatest(-50, least(50,
+            which.confidence_intercept + which.confidence_slope * l.similarity)))) END AS confidence
         FROM alignment l
     )
     SELECT j.asset_id, j.confidence, j.similarity * j.segments, j.offset_sec,

@@ -20,7 +20,7 @@ CREATE OR REPLACE FUNCTION fpdb.match(
     query_start_sec float8, query_end_sec float8, reference_start_sec float8, reference_end_sec float8,
     aligned_landmarks int, chance_landmarks float8, aligned_segments int, similarity float8
 )
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10
 SET search_path = pg_catalog, @extschema:vector@, pg_temp
 AS $$
     WITH landmark AS (
@@ -74,7 +74,7 @@ CREATE OR REPLACE FUNCTION fpdb.match_asset(
     query_start_sec float8, query_end_sec float8, reference_start_sec float8, reference_end_sec float8,
     aligned_landmarks int, chance_landmarks float8, aligned_segments int, similarity float8
 )
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10
 SET search_path = pg_catalog, @extschema:vector@, pg_temp
 AS $$
     SELECT m.*

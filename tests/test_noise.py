@@ -25,7 +25,7 @@ def test_the_seed_decides_the_noise():
     assert not np.array_equal(add_pink_noise(TONE, 0, seed=7), add_pink_noise(TONE, 0, seed=8))
 
 
-@pytest.mark.parametrize("frames", [0, 1, 2, 1001])
+@pytest.mark.parametrize("frames", [1, 2, 1001])
 def test_short_and_silent_excerpts_stay_finite(frames):
     noisy = add_pink_noise(np.zeros(frames, np.float32), 0)
     assert noisy.dtype == np.float32

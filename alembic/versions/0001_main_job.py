@@ -1,7 +1,6 @@
 """Assets, segments, embeddings, landmarks and queries."""
 
 from alembic import op
-
 from fingerprintdb.store.migration import run_script
 
 revision = "0001"
@@ -225,6 +224,10 @@ COMMENT ON TABLE fpdb.decision IS 'Coefficients of the logistic regression that 
 COMMENT ON COLUMN fpdb.decision.term IS 'What the coefficient multiplies.';
 COMMENT ON COLUMN fpdb.decision.coefficient IS 'Logits for one unit of the term.';
 COMMENT ON COLUMN fpdb.decision.description IS 'The term in words.';
+INSERT INTO fpdb.decision VALUES
+    ('intercept', -4.0, 'always'),
+    ('excess', 1.0, '2 (sqrt(aligned) - sqrt(most votes by chance))'),
+    ('margin', 0.5, '2 (sqrt(aligned) - sqrt(median of the other recordings'' best))');
 
 CREATE TABLE fpdb.query (
     query_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

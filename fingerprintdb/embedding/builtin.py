@@ -76,17 +76,20 @@ class BuiltinEmbedder:
         """
         vectors = np.empty((len(windows), _DIMS), np.float32)
         for vector, window in zip(vectors, windows, strict=True):
-            vector[:] = self._embed(np.asarray(window, np.float32))
-        if not np.isfinite(vectors).all():
-            raise ModelError(
-                "the audio holds values that are not finite numbers", "decode it again, or clean it"
-            )
+            peak = np.abs(window).max()
+            if not np.isfinite(peak):
+                raise ModelError(
+                    "the audio holds values that are not finite numbers",
+                    "decode it again, or replace them by zeros",
+                )
+            vector[:] = self._embed(np.asarray(window / (peak or 1), np.float32))
         return unit(vectors) if normalize else vectors
 
     def _embed(self, window: Array) -> Array:
         contrast = self._contrast(window)
         if not contrast.any():
-            return np.eye(1, _DIMS, dtype=np.float32)[0]
+            first: Array = np.eye(1, _DIMS, dtype=np.float32)[0]
+            return first
         succession = contrast[:-_LAG_FRAMES].T @ contrast[_LAG_FRAMES:]
         present = unit(contrast.mean(axis=0))
         following = unit(unit(succession.ravel()) @ self._signs)

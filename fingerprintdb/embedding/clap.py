@@ -24,7 +24,10 @@ from fingerprintdb.embedding.checkpoint import (
 )
 from fingerprintdb.embedding.embedder import Array, ModelError, unit
 
-_BATCH = 8  # ten-second pieces: bounds the memory; on a CPU larger batches gain no speed
+# Ten-second pieces at a time, which also bounds the memory. One core takes 0.23 s a piece in fours,
+# 0.26 s singly and 0.29 s in eights.
+_BATCH = 4
+_BATCH_GPU = 32
 
 
 class ClapEmbedder:
@@ -43,12 +46,13 @@ class ClapEmbedder:
                 model, report = transformers.ClapModel.from_pretrained(
                     folder, local_files_only=True, output_loading_info=True
                 )
-            except (OSError, ValueError, RuntimeError, KeyError) as error:
+            except Exception as error:  # safetensors, pickle and torch each raise their own
                 raise broken(folder, first_line(error)) from error
         if absent := sorted(report["missing_keys"]):
             # transformers fills what is missing with random numbers and only logs it.
             raise broken(folder, f"{len(absent)} weights are missing, the first {absent[0]}")
         self._device = "cuda" if self._torch.cuda.is_available() else "cpu"
+        self._batch = _BATCH_GPU if self._device == "cuda" else _BATCH
         self._model = model.eval().to(self._device)
         self._tokenizer: Any = None
         self.sample_rate_hz: int = extractor.sampling_rate
@@ -78,8 +82,8 @@ class ClapEmbedder:
         ]
         vectors = np.zeros((len(windows), DIMS), np.float32)
         with self._torch.inference_mode():
-            for start in range(0, len(pieces), _BATCH):
-                batch = pieces[start : start + _BATCH]
+            for start in range(0, len(pieces), self._batch):
+                batch = pieces[start : start + self._batch]
                 mel = self._log_mel([samples for _, samples in batch])
                 longer = self._torch.zeros((len(batch), 1), dtype=bool, device=self._device)
                 pooled = self._model.audio_model(mel, is_longer=longer).pooler_output
@@ -97,17 +101,18 @@ class ClapEmbedder:
         self._tokenizer = self._tokenizer or self._load_tokenizer()
         vectors = np.zeros((len(texts), DIMS), np.float32)
         with self._torch.inference_mode():
-            for start in range(0, len(texts), _BATCH):
-                batch = list(texts[start : start + _BATCH])
+            for start in range(0, len(texts), self._batch):
+                batch = list(texts[start : start + self._batch])
                 tokens = self._tokenizer(batch, padding=True, truncation=True, return_tensors="pt")
                 output = self._model.get_text_features(**tokens.to(self._device))
-                vectors[start : start + _BATCH] = self._finite(output.pooler_output)
+                vectors[start : start + self._batch] = self._finite(output.pooler_output)
         return unit(vectors)
 
     def _log_mel(self, pieces: Sequence[Array]) -> Any:
         """Return what ClapFeatureExtractor returns, from torch, (batch, 1, frames, bands) in dB.
 
-        Batched, on the model's device and in float32, it takes a tenth of the library's time.
+        It takes a sixth of the library's time (5.6 against 33 ms a window on one core) and equals it
+        within 0.005 dB; the vectors' cosine is 1 to seven digits.
         """
         torch = self._torch
         samples = np.zeros((len(pieces), self._piece), np.float32)
@@ -135,17 +140,20 @@ class ClapEmbedder:
         return vectors
 
     def _load_tokenizer(self) -> Any:
+        # Without these files AutoTokenizer makes one with an empty vocabulary, and says nothing.
+        if not any((self._folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+            raise ModelError(
+                f"{self._folder} holds no tokenizer, so {self.name} cannot embed text",
+                "save the checkpoint's tokenizer there with save_pretrained",
+            )
         _, transformers = _libraries()
         with _quiet(transformers):
             try:
                 return transformers.AutoTokenizer.from_pretrained(
                     self._folder, local_files_only=True
                 )
-            except (OSError, ValueError, RuntimeError, KeyError) as error:
-                raise ModelError(
-                    f"{self._folder} holds no tokenizer, so {self.name} cannot embed text",
-                    "save the checkpoint's tokenizer there with save_pretrained",
-                ) from error
+            except Exception as error:  # as above, and tokenizers its own
+                raise broken(self._folder, first_line(error)) from error
 
 
 def _libraries() -> tuple[ModuleType, ModuleType]:

@@ -9,8 +9,9 @@ import psycopg
 import sqlalchemy
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from psycopg import sql
 
-from fingerprintdb.store.database import Connection, DatabaseError, engine, vector_schema
+from fingerprintdb.store.database import Connection, DatabaseError, vector_schema
 from fingerprintdb.store.schema import QUEUE_SCHEMA, SCHEMA
 
 LOCK_KEY = 0x66706462
@@ -94,11 +95,15 @@ def replay(connection: sqlalchemy.Connection) -> None:
 
 
 def run_script(connection: sqlalchemy.Connection, script: str) -> None:
-    """Execute many statements; `@extschema:vector@` stands for pgvector's schema."""
+    """Execute many statements within reach of the vector type and of nothing else.
+
+    `@extschema:vector@`, Postgres' own notation, stands for pgvector's schema.
+    """
     driver = _driver(connection)
-    if "@extschema:vector@" in script:
-        script = script.replace("@extschema:vector@", _quoted(vector_schema(driver)))
-    driver.execute(script.encode())
+    schema = sql.Identifier(vector_schema(driver)).as_string(driver)
+    driver.execute(f"SET LOCAL search_path = {schema}, pg_temp".encode())
+    driver.execute(script.replace("@extschema:vector@", schema).encode())
+    driver.execute("SET LOCAL search_path TO DEFAULT")
 
 
 def sql_folder() -> Path:
@@ -127,10 +132,6 @@ def _driver(connection: sqlalchemy.Connection) -> Connection:
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)  # noqa: S101 — narrows the type
     return driver
-
-
-def _quoted(name: str) -> str:
-    return '"{}"'.format(name.replace('"', '""'))
 
 
 def _upgrade_queue(connection: sqlalchemy.Connection) -> None:

@@ -1,10 +1,9 @@
-"""The tables, described once for SQLAlchemy: users query through it, and `alembic check` holds it."""
+"""The tables, described once for SQLAlchemy; `alembic check` proves it equals the migrations."""
 
 from typing import Any
 
 from pgvector.sqlalchemy import Vector
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     Boolean,
     Column,
@@ -147,9 +146,7 @@ asset = Table(
     Index("asset_collection_sha256_idx", "collection", "sha256"),
     Index("asset_uri_idx", "uri", postgresql_using="hash"),
     Index("asset_status_idx", "status", postgresql_where=text("status <> 'ready'")),
-    Index(
-        "asset_version_of_idx", "version_of", postgresql_where=text("version_of IS NOT NULL")
-    ),
+    Index("asset_version_of_idx", "version_of", postgresql_where=text("version_of IS NOT NULL")),
     Index(
         "asset_metadata_idx",
         "metadata",
@@ -173,7 +170,10 @@ segment = Table(
     metadata,
     Column("segment_id", BigInteger, Identity(always=True), primary_key=True),
     Column(
-        "asset_id", BigInteger, ForeignKey("fpdb.asset.asset_id", ondelete="CASCADE"), nullable=False
+        "asset_id",
+        BigInteger,
+        ForeignKey("fpdb.asset.asset_id", ondelete="CASCADE"),
+        nullable=False,
     ),
     Column("segment_index", Integer, nullable=False),
     Column("start_time_sec", Float(53), nullable=False),
@@ -194,7 +194,10 @@ embedding = Table(
     Column("model_id", SmallInteger, primary_key=True, autoincrement=False),
     Column("segment_id", BigInteger, primary_key=True, autoincrement=False),
     Column(
-        "asset_id", BigInteger, ForeignKey("fpdb.asset.asset_id", ondelete="CASCADE"), nullable=False
+        "asset_id",
+        BigInteger,
+        ForeignKey("fpdb.asset.asset_id", ondelete="CASCADE"),
+        nullable=False,
     ),
     Column("embedding", Vector(512), nullable=False),
     Column("processing_time_ms", REAL, nullable=False),
@@ -240,7 +243,10 @@ query_match = Table(
     ),
     Column("rank", Integer, primary_key=True, autoincrement=False),
     Column(
-        "asset_id", BigInteger, ForeignKey("fpdb.asset.asset_id", ondelete="CASCADE"), nullable=False
+        "asset_id",
+        BigInteger,
+        ForeignKey("fpdb.asset.asset_id", ondelete="CASCADE"),
+        nullable=False,
     ),
     Column("confidence", Float(53), nullable=False),
     Column("score", Float(53), nullable=False),

@@ -1,0 +1,233 @@
+"""Runs one recording through the stages: decoding, landmarks, segments, embeddings."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy.signal import resample_poly
+
+from fingerprintdb.audio import AudioError, AudioInfo, Samples, decode, probe
+from fingerprintdb.embedding import Embedder
+from fingerprintdb.landmarks import Landmarks, query_landmarks, reference_landmarks
+from fingerprintdb.peaks import find_peaks
+from fingerprintdb.profile import Probe, Profile
+from fingerprintdb.segments import Segment, cut
+from fingerprintdb.source import Source
+
+MIN_DURATION_SEC = 0.75
+"""Less sound than this holds too few landmarks to tell one recording from another."""
+
+SILENT_PEAK = 1e-4
+"""Peak level (−80 dB of full scale) under which a recording counts as silent."""
+
+QUERY_MAX_SEC = 600.0
+"""A query is judged by its first ten minutes; a longer recording is searched for references."""
+
+BATCH_SEGMENTS = 16
+
+
+@dataclass(slots=True)
+class Timings:
+    """Milliseconds by stage, in the order in which they were first spent."""
+
+    ms: dict[str, float] = field(default_factory=dict)
+
+    def add(self, stage: str, since: float) -> float:
+        """Book the time since `since` (perf_counter) to a stage and return the time now."""
+        now = time.perf_counter()
+        self.ms[stage] = self.ms.get(stage, 0.0) + (now - since) * 1000
+        return now
+
+
+@dataclass(frozen=True, slots=True)
+class Windowing:
+    """How a recording is cut for embedding: the columns of fpdb.asset of the same names."""
+
+    segment_duration_sec: float = 5.0
+    segment_hop_sec: float = 2.5
+    sample_rate_hz: int = 48_000
+    normalize_embeddings: bool = True
+    max_audio_length_sec: float | None = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceLandmarks:
+    """What the landmark job of a recording yields."""
+
+    info: AudioInfo
+    duration_sec: float
+    landmarks: Landmarks
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedSegment:
+    """A window with its vector (512,), which is None where the window is silent."""
+
+    index: int
+    start_sec: float
+    end_sec: float
+    vector: npt.NDArray[np.float32] | None
+    processing_time_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What a query brings to the database: landmarks, and vectors (n, 512) with their starts."""
+
+    duration_sec: float
+    landmarks: Landmarks
+    vectors: npt.NDArray[np.float32]
+    starts_sec: list[float]
+
+
+class _Meter:
+    """Measures blocks on their way: time spent decoding, samples, peak level."""
+
+    def __init__(self, blocks: Iterator[Samples], timings: Timings) -> None:
+        self._blocks = blocks
+        self._timings = timings
+        self.samples = 0
+        self.peak = 0.0
+
+    def __iter__(self) -> Iterator[Samples]:
+        while True:
+            began = time.perf_counter()
+            block = next(self._blocks, None)
+            self._timings.add("decode", began)
+            if block is None:
+                return
+            self.samples += len(block)
+            self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
+            yield block
+
+
+def extract_landmarks(source: Source, profile: Profile, timings: Timings) -> ReferenceLandmarks:
+    """Return the landmarks of a whole recording.
+
+    Raises AudioError where there is nothing to fingerprint: no audio, silence, under 0.75 s.
+    """
+    info = probe(source.file)
+    meter = _Meter(decode(source.file, profile.sample_rate_hz), timings)
+    began, decoding = time.perf_counter(), timings.ms.get("decode", 0.0)
+    landmarks = reference_landmarks(find_peaks(meter, profile), profile)
+    _book_rest(timings, "landmarks", began, decoding)
+    duration_sec = meter.samples / profile.sample_rate_hz
+    _require_sound(duration_sec, meter.peak, landmarks)
+    return ReferenceLandmarks(info, duration_sec, landmarks)
+
+
+def extract_embeddings(
+    source: Source, embedder: Embedder, windowing: Windowing, timings: Timings
+) -> list[EmbeddedSegment]:
+    """Return the windows of a recording with their vectors, a batch in memory at a time."""
+    # A model that listens lower than the asset asks for is given what it listens to; one that
+    # listens higher gets the sound band-limited as asked, at its own rate.
+    rate_hz = min(windowing.sample_rate_hz, embedder.sample_rate_hz)
+    segments = cut(
+        iter(_Meter(decode(source.file, rate_hz), timings)),
+        rate_hz,
+        duration_sec=windowing.segment_duration_sec,
+        hop_sec=windowing.segment_hop_sec,
+        max_audio_length_sec=windowing.max_audio_length_sec,
+    )
+    embedded: list[EmbeddedSegment] = []
+    batch: list[Segment] = []
+    for segment in segments:
+        batch.append(segment)
+        if len(batch) == BATCH_SEGMENTS:
+            embedded += _embed(batch, embedder, rate_hz, windowing.normalize_embeddings, timings)
+            batch = []
+    embedded += _embed(batch, embedder, rate_hz, windowing.normalize_embeddings, timings)
+    return embedded
+
+
+def describe_clip(
+    source: Source,
+    profile: Profile,
+    probe_density: Probe,
+    embedder: Embedder | None,
+    timings: Timings,
+) -> Clip:
+    """Return what a query asks with; without an embedder, landmarks only.
+
+    Raises AudioError where there is nothing to ask with: no audio, silence, under 0.75 s.
+    """
+    blocks = decode(source.file, profile.sample_rate_hz, max_duration_sec=QUERY_MAX_SEC)
+    meter = _Meter(blocks, timings)
+    began, decoding = time.perf_counter(), timings.ms.get("decode", 0.0)
+    peaks = find_peaks(
+        meter,
+        profile,
+        peaks_per_cell=probe_density.peaks_per_cell,
+        oversampling=probe_density.oversampling,
+    )
+    landmarks = query_landmarks(peaks, profile, probe_density)
+    _book_rest(timings, "landmarks", began, decoding)
+    duration_sec = meter.samples / profile.sample_rate_hz
+    _require_sound(duration_sec, meter.peak, landmarks)
+    heard = (
+        []
+        if embedder is None
+        else [
+            segment
+            for segment in extract_embeddings(source, embedder, Windowing(), timings)
+            if segment.vector is not None
+        ]
+    )
+    vectors = [segment.vector for segment in heard if segment.vector is not None]
+    return Clip(
+        duration_sec,
+        landmarks,
+        np.stack(vectors) if vectors else np.empty((0, 512), np.float32),
+        [segment.start_sec for segment in heard],
+    )
+
+
+def _embed(
+    batch: list[Segment],
+    embedder: Embedder,
+    rate_hz: int,
+    normalize: bool,
+    timings: Timings,
+) -> list[EmbeddedSegment]:
+    began = time.perf_counter()
+    heard = [segment for segment in batch if not segment.is_silent]
+    windows = [_resample(segment.samples, rate_hz, embedder.sample_rate_hz) for segment in heard]
+    vectors = embedder.embed_audio(windows, normalize=normalize)
+    now = timings.add("embedding", began)
+    each_ms = (now - began) * 1000 / max(1, len(heard))
+    by_index = dict(zip((segment.index for segment in heard), vectors, strict=True))
+    return [
+        EmbeddedSegment(
+            segment.index,
+            segment.start_sec,
+            segment.end_sec,
+            by_index.get(segment.index),
+            each_ms if segment.index in by_index else 0.0,
+        )
+        for segment in batch
+    ]
+
+
+def _resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
+    if from_hz == to_hz:
+        return samples
+    return np.asarray(resample_poly(samples, to_hz, from_hz), np.float32)
+
+
+def _book_rest(timings: Timings, stage: str, began: float, decoding_ms: float) -> None:
+    """Book the time since `began` to a stage, less what decoding took meanwhile."""
+    spent_ms = (time.perf_counter() - began) * 1000
+    timings.ms[stage] = spent_ms - (timings.ms.get("decode", 0.0) - decoding_ms)
+
+
+def _require_sound(duration_sec: float, peak: float, landmarks: Landmarks) -> None:
+    if duration_sec < MIN_DURATION_SEC:
+        raise AudioError(
+            f"{duration_sec:.2f} s of sound is too short to fingerprint",
+            f"supply at least {MIN_DURATION_SEC} s",
+        )
+    if peak < SILENT_PEAK or not len(landmarks):
+        raise AudioError("the recording is silent", "supply one with sound")

@@ -1,0 +1,259 @@
+"""Takes a recording from its source into the store, and a clip from its source to its matches."""
+
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from fingerprintdb.embedding import Embedder, ModelError, load
+from fingerprintdb.errors import FingerprintError
+from fingerprintdb.extraction import (
+    ReferenceLandmarks,
+    Timings,
+    Windowing,
+    describe_clip,
+    extract_embeddings,
+    extract_landmarks,
+)
+from fingerprintdb.profile import DEFAULT_PROBE, DEFAULT_PROFILE, Probe, Profile
+from fingerprintdb.source import MAX_BYTES, Source, open_source, redact
+from fingerprintdb.store import asset as assets
+from fingerprintdb.store.asset import Claim
+from fingerprintdb.store.database import Connection
+from fingerprintdb.store.embeddings import (
+    Model,
+    active_model,
+    copy_segments,
+    store_embeddings,
+)
+from fingerprintdb.store.landmarks import copy_postings, register_profile, store_landmarks
+from fingerprintdb.store.match import Match, Scope, match
+from fingerprintdb.store.query import Query, answer_query
+
+SHIPPED_TAGS = ("album", "genre", "date", "track", "composer")
+"""Tags that go to asset.metadata; title and artist have columns of their own."""
+
+
+@dataclass(slots=True)
+class Extractor:
+    """The stages as one database wants them: its profile, and its active model, loaded once."""
+
+    profile: Profile = DEFAULT_PROFILE
+    probe: Probe = DEFAULT_PROBE
+    max_source_bytes: int = MAX_BYTES
+    _loaded: tuple[Model, Embedder] | None = field(default=None, repr=False)
+
+    def embedder(self, connection: Connection) -> tuple[Model, Embedder]:
+        """Return the active model and its embedder; ModelError where they are not the same."""
+        model = active_model(connection)
+        if self._loaded is None or self._loaded[0] != model:
+            embedder = load(model.source)
+            if embedder.revision != model.revision:
+                raise ModelError(
+                    f"the weights of {model.name} on this machine are of revision"
+                    f" {embedder.revision}, the database's vectors of {model.revision}",
+                    f"put revision {model.revision} here, or run"
+                    f" `fpdb init --model {model.source}` to change the database's model",
+                )
+            self._loaded = (model, embedder)
+        return self._loaded
+
+    def open(self, uri: str | None, content: bytes | None = None) -> AbstractContextManager[Source]:
+        """Open a source within the size limit."""
+        return open_source(uri, content, max_bytes=self.max_source_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What became of one source; `status` is ready, failed, skipped or queued."""
+
+    asset_id: int | None
+    uri: str
+    status: str
+    duration_sec: float | None = None
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The answer for one clip."""
+
+    matches: list[Match]
+    timings_ms: dict[str, float]
+
+
+def process_landmarks(connection: Connection, job: Claim, extractor: Extractor) -> dict[str, float]:
+    """Fingerprint the asset of a landmark job and store it whole, or not at all."""
+    timings = Timings()
+    with extractor.open(job.uri, job.content) as source:
+        found = extract_landmarks(source, extractor.profile, timings)
+        described = _described(source, found)
+    began = time.perf_counter()
+    store_landmarks(
+        connection, job, found.landmarks, profile=extractor.profile, described=described
+    )
+    timings.add("store", began)
+    return timings.ms
+
+
+def process_embeddings(
+    connection: Connection, job: Claim, extractor: Extractor
+) -> dict[str, float]:
+    """Embed the asset of an embedding job and store it whole, or not at all."""
+    timings = Timings()
+    model, embedder = extractor.embedder(connection)
+    windowing = Windowing(
+        job.segment_duration_sec,
+        job.segment_hop_sec,
+        job.sample_rate,
+        job.normalize_embeddings,
+        job.max_audio_length_sec,
+    )
+    with extractor.open(job.uri, job.content) as source:
+        segments = extract_embeddings(source, embedder, windowing, timings)
+    began = time.perf_counter()
+    store_embeddings(connection, job, model.model_id, segments)
+    timings.add("store", began)
+    return timings.ms
+
+
+def process_query(connection: Connection, query: Query, extractor: Extractor) -> list[Match]:
+    """Identify a clip of fpdb.query and write the answer."""
+    began = time.perf_counter()
+    scope = Scope(
+        k=query.k,
+        collection=query.collection,
+        content_type=query.content_type,
+        metadata=query.metadata,
+    )
+    found = identify(connection, extractor, scope, uri=query.uri, content=query.content)
+    elapsed_ms = (time.perf_counter() - began) * 1000
+    answer_query(connection, query.query_id, found.matches, elapsed_ms)
+    return found.matches
+
+
+def identify(
+    connection: Connection,
+    extractor: Extractor,
+    scope: Scope,
+    *,
+    uri: str | None = None,
+    content: bytes | None = None,
+    with_vectors: bool = True,
+) -> Identified:
+    """Return what a clip is: one call of fpdb.match after the stages."""
+    timings = Timings()
+    model, embedder = extractor.embedder(connection) if with_vectors else (None, None)
+    began = time.perf_counter()
+    with extractor.open(uri, content) as source:
+        timings.add("open", began)
+        clip = describe_clip(source, extractor.profile, extractor.probe, embedder, timings)
+    began = time.perf_counter()
+    matches = match(
+        connection,
+        clip,
+        digest=extractor.profile.digest,
+        model_id=model.model_id if model else None,
+        scope=scope,
+    )
+    timings.add("match", began)
+    return Identified(matches, timings.ms)
+
+
+def ingest(
+    connection: Connection,
+    extractor: Extractor,
+    uri: str,
+    *,
+    collection: str = "default",
+    content_type: str = "music",
+) -> Ingested:
+    """Bring one source in, whole, in one transaction; what fails is a row with the reason.
+
+    The same bytes in the same collection are skipped.
+    """
+    timings = Timings()
+    windowing = Windowing()
+    sha256 = None
+    try:
+        began = time.perf_counter()
+        model, embedder = extractor.embedder(connection)
+        with extractor.open(uri) as source:
+            timings.add("open", began)
+            sha256 = source.sha256
+            same = assets.find_same(connection, collection, sha256)
+            if same:
+                return Ingested(same["asset_id"], uri, "skipped", same["duration_sec"], timings.ms)
+            found = extract_landmarks(source, extractor.profile, timings)
+            segments = extract_embeddings(source, embedder, windowing, timings)
+            values = _described(source, found) | _titles(found.info.tags, uri)
+    except FingerprintError as error:
+        if isinstance(error, ModelError):
+            raise
+        asset_id = _insert_failed(connection, uri, collection, content_type, str(error), sha256)
+        return Ingested(asset_id, redact(uri), "failed", None, timings.ms, str(error))
+    began = time.perf_counter()
+    with connection.transaction():
+        assets.remove_failed(connection, collection, uri)
+        values |= {
+            "uri": uri,
+            "collection": collection,
+            "content_type": content_type,
+            "profile_id": register_profile(connection, extractor.profile),
+            "landmark_count": len(found.landmarks),
+            "landmark_status": "ready",
+            "embedding_status": "ready",
+        }
+        asset_id = assets.insert(connection, values)
+        copy_postings(connection, asset_id, found.landmarks)
+        copy_segments(connection, asset_id, model.model_id, segments)
+    timings.add("store", began)
+    return Ingested(asset_id, uri, "ready", found.duration_sec, timings.ms)
+
+
+def _insert_failed(
+    connection: Connection,
+    uri: str,
+    collection: str,
+    content_type: str,
+    reason: str,
+    sha256: str | None,
+) -> int:
+    with connection.transaction():
+        assets.remove_failed(connection, collection, uri)
+        return assets.insert(
+            connection,
+            {
+                "uri": uri,
+                "collection": collection,
+                "content_type": content_type,
+                "sha256": sha256,
+                "landmark_status": "failed",
+                "landmark_error": reason,
+                "embedding_status": "failed",
+            },
+        )
+
+
+def _described(source: Source, found: ReferenceLandmarks) -> dict[str, Any]:
+    return {
+        "sha256": source.sha256,
+        "audio_source_type": found.info.source_type,
+        "duration_sec": found.duration_sec,
+        "source_sample_rate": found.info.sample_rate_hz,
+    }
+
+
+def _titles(tags: dict[str, str], uri: str) -> dict[str, Any]:
+    """Return title, artist and metadata from a file's tags; the file's name where it has no title."""
+    name = redact(uri).rstrip("/").rpartition("/")[2].rpartition(".")
+    return {
+        "title": tags.get("title") or name[0] or name[2],
+        "artist": tags.get("artist") or tags.get("album_artist"),
+        "metadata": Jsonb(
+            {key: tags[key].replace("\0", "") for key in SHIPPED_TAGS if key in tags}
+        ),
+    }

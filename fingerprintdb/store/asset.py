@@ -1,0 +1,180 @@
+"""Assets: claimed by jobs, listed, shown and removed."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from psycopg import sql
+from psycopg.rows import class_row, dict_row
+
+from fingerprintdb.store.database import Connection
+
+Kind = Literal["landmark", "embedding"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a job needs to know of its asset; void once `revision` is no longer the asset's."""
+
+    asset_id: int
+    kind: Kind
+    revision: int
+    uri: str | None
+    content: bytes | None
+    segment_duration_sec: float
+    segment_hop_sec: float
+    sample_rate: int
+    normalize_embeddings: bool
+    max_audio_length_sec: float | None
+
+
+def claim(connection: Connection, asset_id: int, kind: Kind, revision: int) -> Claim | None:
+    """Mark the asset as being processed; None where the job is void (changed or deleted)."""
+    statement = sql.SQL(
+        "UPDATE fpdb.asset SET {status} = 'processing'"
+        " WHERE asset_id = %(asset_id)s AND {revision} = %(revision)s AND {status} <> 'ready'"
+        " RETURNING asset_id, %(kind)s::text AS kind, {revision} AS revision, uri, content,"
+        " segment_duration_sec, segment_hop_sec, sample_rate, normalize_embeddings,"
+        " max_audio_length_sec"
+    ).format(**_columns(kind))
+    with connection.cursor(row_factory=class_row(Claim)) as cursor:
+        return cursor.execute(
+            statement, {"asset_id": asset_id, "kind": kind, "revision": revision}
+        ).fetchone()
+
+
+def is_current(connection: Connection, job: Claim) -> bool:
+    """Lock the asset until the transaction ends and say whether the claim still holds."""
+    statement = sql.SQL(
+        "SELECT 1 FROM fpdb.asset WHERE asset_id = %s AND {revision} = %s FOR UPDATE"
+    ).format(**_columns(job.kind))
+    return connection.execute(statement, (job.asset_id, job.revision)).fetchone() is not None
+
+
+def fail(connection: Connection, job: Claim, reason: str, *, again: bool) -> None:
+    """Write why the job failed; with `again` the asset waits for another attempt."""
+    statement = sql.SQL(
+        "UPDATE fpdb.asset SET {status} = %s, {error} = %s, processed_at = now()"
+        " WHERE asset_id = %s AND {revision} = %s"
+    ).format(**_columns(job.kind))
+    status = "queued" if again else "failed"
+    connection.execute(statement, (status, _storable(reason), job.asset_id, job.revision))
+
+
+def insert(connection: Connection, values: dict[str, Any]) -> int:
+    """Insert one asset and return its key; `values` are columns of fpdb.asset."""
+    statement = sql.SQL("INSERT INTO fpdb.asset ({}) VALUES ({}) RETURNING asset_id").format(
+        sql.SQL(", ").join(map(sql.Identifier, values)),
+        sql.SQL(", ").join(map(sql.Placeholder, values)),
+    )
+    clean = {key: _storable(value) for key, value in values.items()}
+    row = connection.execute(statement, clean).fetchone()
+    assert row is not None  # noqa: S101 — RETURNING always gives a row
+    return int(row[0])
+
+
+def insert_queued(
+    connection: Connection, uris: list[str], collection: str, content_type: str
+) -> list[int]:
+    """Insert assets for workers to process, all in one statement, and return their keys."""
+    rows = connection.execute(
+        "INSERT INTO fpdb.asset (uri, collection, content_type)"
+        " SELECT uri, %s, %s FROM unnest(%s::text[]) AS u (uri) RETURNING asset_id",
+        (collection, content_type, uris),
+    ).fetchall()
+    return [int(row[0]) for row in rows]
+
+
+def ensure_collection(connection: Connection, name: str) -> None:
+    """Make a collection where there is none of this name."""
+    connection.execute(
+        "INSERT INTO fpdb.collection (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,)
+    )
+
+
+def find_same(connection: Connection, collection: str, sha256: str) -> dict[str, Any] | None:
+    """Return the asset of a collection that holds the same bytes and was processed."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "SELECT asset_id, duration_sec, status FROM fpdb.asset"
+            " WHERE collection = %s AND sha256 = %s AND status = 'ready'"
+            " ORDER BY asset_id LIMIT 1",
+            (collection, sha256),
+        ).fetchone()
+
+
+def remove_failed(connection: Connection, collection: str, uri: str) -> None:
+    """Delete what an earlier ingest of the same source left as failed."""
+    connection.execute(
+        "DELETE FROM fpdb.asset WHERE collection = %s AND uri = %s AND status = 'failed'",
+        (collection, uri),
+    )
+
+
+def known_uris(connection: Connection, collection: str, uris: list[str]) -> set[str]:
+    """Return which of the URIs a collection already holds, in whatever state but failed."""
+    rows = connection.execute(
+        "SELECT uri FROM fpdb.asset"
+        " WHERE collection = %s AND uri = ANY (%s) AND status <> 'failed'",
+        (collection, uris),
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+LIST_COLUMNS = "asset_id, title, artist, collection, content_type, duration_sec, status, uri, error"
+
+
+def listing(
+    connection: Connection,
+    *,
+    collection: str | None = None,
+    status: str | None = None,
+    search: str | None = None,
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """Return assets in order of key; `search` is part of a title, an artist or a URI."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            f"SELECT {LIST_COLUMNS} FROM fpdb.asset"  # noqa: S608 — a constant
+            " WHERE (%(collection)s::text IS NULL OR collection = %(collection)s)"
+            " AND (%(status)s::text IS NULL OR status = %(status)s)"
+            " AND (%(search)s::text IS NULL OR strpos(lower(concat_ws(' ', title, artist, uri)),"
+            "      lower(%(search)s)) > 0)"
+            " ORDER BY asset_id LIMIT %(limit)s".encode(),
+            {"collection": collection, "status": status, "search": search, "limit": limit},
+        ).fetchall()
+
+
+def show(connection: Connection, asset_id: int) -> dict[str, Any] | None:
+    """Return everything known of an asset but its bytes; None where there is none."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "SELECT asset_id, uri, octet_length(content) AS content_bytes, collection,"
+            " content_type, title, artist, metadata, version_of, status, error, landmark_status,"
+            " landmark_error, embedding_status, embedding_error, created_at, processed_at, sha256,"
+            " audio_source_type, duration_sec, source_sample_rate, landmark_count,"
+            " segment_duration_sec, segment_hop_sec, sample_rate, normalize_embeddings,"
+            " max_audio_length_sec,"
+            " (SELECT name FROM fpdb.profile p WHERE p.profile_id = a.profile_id) AS profile,"
+            " (SELECT count(*) FROM fpdb.segment s WHERE s.asset_id = a.asset_id) AS segments,"
+            " (SELECT array_agg(DISTINCT m.name) FROM fpdb.embedding e"
+            "  JOIN fpdb.model m USING (model_id) WHERE e.asset_id = a.asset_id) AS models"
+            " FROM fpdb.asset a WHERE asset_id = %s",
+            (asset_id,),
+        ).fetchone()
+
+
+def remove(connection: Connection, asset_ids: list[int]) -> list[int]:
+    """Delete assets with everything that belongs to them; return those that existed."""
+    rows = connection.execute(
+        "DELETE FROM fpdb.asset WHERE asset_id = ANY (%s) RETURNING asset_id", (asset_ids,)
+    ).fetchall()
+    return sorted(int(row[0]) for row in rows)
+
+
+def _columns(kind: Kind) -> dict[str, sql.Identifier]:
+    return {name: sql.Identifier(f"{kind}_{name}") for name in ("status", "revision", "error")}
+
+
+def _storable(value: Any) -> Any:
+    """Drop the NUL characters that tags of damaged files hold and Postgres' text cannot."""
+    return value.replace("\0", "") if isinstance(value, str) else value

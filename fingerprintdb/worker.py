@@ -1,0 +1,187 @@
+"""Processes queued jobs: woken by NOTIFY, on as many cores and machines as wanted."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import procrastinate
+from procrastinate import BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
+from procrastinate.jobs import Job
+from psycopg import OperationalError
+from psycopg_pool import ConnectionPool
+
+from fingerprintdb.errors import FingerprintError
+from fingerprintdb.pipeline import (
+    Extractor,
+    process_embeddings,
+    process_landmarks,
+    process_query,
+)
+from fingerprintdb.store import asset as assets
+from fingerprintdb.store.asset import Claim, Kind
+from fingerprintdb.store.database import Connection, connect, pool
+from fingerprintdb.store.migration import require_head
+from fingerprintdb.store.query import claim_query, fail_query
+from fingerprintdb.store.schema import QUEUE_SCHEMA
+
+QUEUES = ("query", "landmark", "embedding")
+MAINTENANCE = "maintenance"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """How a worker works; seconds, and numbers of jobs."""
+
+    queues: tuple[str, ...] = QUEUES
+    concurrency: int = 1
+    max_attempts: int = 5
+    heartbeat_sec: float = 10.0
+    stalled_after_sec: float = 30.0
+    wait: bool = True
+    """False ends the worker when the queues are empty."""
+
+
+class TransientRetry(BaseRetryStrategy):
+    """Tries again, twice as long after each attempt, what may succeed later; nothing else."""
+
+    def __init__(self, max_attempts: int) -> None:
+        self.max_attempts = max_attempts
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        """Return when to try again; None where the failure is final."""
+        if not will_retry(exception, job.attempts, self.max_attempts):
+            return None
+        return RetryDecision(retry_in={"seconds": min(3600, 2 ** (job.attempts + 1))})
+
+
+def will_retry(exception: BaseException, attempts: int, max_attempts: int) -> bool:
+    """Say whether a failure is of the kind that passes, and attempts are left."""
+    transient = isinstance(exception, OperationalError | TimeoutError) or (
+        isinstance(exception, FingerprintError) and exception.transient
+    )
+    return transient and attempts + 1 < max_attempts
+
+
+def run_worker(url: str, extractor: Extractor, options: WorkerOptions) -> None:
+    """Process jobs until a signal stops the worker, which lets running jobs end first."""
+    with connect(url) as connection:
+        require_head(connection)
+    with pool(url, size=options.concurrency) as connections:
+        jobs = Jobs(connections, extractor, options)
+        asyncio.run(_run(create_app(url, jobs), options))
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """What the tasks do; a failure is in the asset's row before the queue learns of it."""
+
+    connections: ConnectionPool[Connection]
+    extractor: Extractor
+    options: WorkerOptions
+
+    def landmark(self, context: JobContext, *, asset_id: int, revision: int) -> None:
+        """Fingerprint an asset."""
+        self._extract("landmark", process_landmarks, context, asset_id, revision)
+
+    def embedding(self, context: JobContext, *, asset_id: int, revision: int) -> None:
+        """Embed an asset."""
+        self._extract("embedding", process_embeddings, context, asset_id, revision)
+
+    def query(self, context: JobContext, *, query_id: int) -> None:
+        """Identify a clip of fpdb.query."""
+        with self.connections.connection() as connection:
+            query = claim_query(connection, query_id)
+        if query is None:
+            return
+        try:
+            with self.connections.connection() as connection:
+                matches = process_query(connection, query, self.extractor)
+        except Exception as error:
+            with self.connections.connection() as connection:
+                fail_query(connection, query_id, _reason(error), again=self._again(error, context))
+            raise
+        logger.info("query %d: %d matches", query_id, len(matches))
+
+    def _extract(
+        self,
+        kind: Kind,
+        process: Callable[[Connection, Claim, Extractor], dict[str, float]],
+        context: JobContext,
+        asset_id: int,
+        revision: int,
+    ) -> None:
+        with self.connections.connection() as connection:
+            job = assets.claim(connection, asset_id, kind, revision)
+        if job is None:
+            return
+        began = time.perf_counter()
+        try:
+            with self.connections.connection() as connection:
+                timings_ms = process(connection, job, self.extractor)
+        except Exception as error:
+            with self.connections.connection() as connection:
+                assets.fail(connection, job, _reason(error), again=self._again(error, context))
+            raise
+        logger.info(
+            "asset %d: %s in %.0f ms",
+            asset_id,
+            kind,
+            (time.perf_counter() - began) * 1000,
+            extra={"asset_id": asset_id, "kind": kind, "timings_ms": timings_ms},
+        )
+
+    def _again(self, error: Exception, context: JobContext) -> bool:
+        return will_retry(error, context.job.attempts, self.options.max_attempts)
+
+
+def create_app(url: str, jobs: Jobs) -> procrastinate.App:
+    """Return the procrastinate app whose tasks bear the names that the triggers queue."""
+    connector = PsycopgConnector(
+        conninfo=url, kwargs={"options": f"-c search_path={QUEUE_SCHEMA}"}, min_size=1
+    )
+    app = procrastinate.App(connector=connector)
+    retry = TransientRetry(jobs.options.max_attempts)
+    for name in QUEUES:
+        app.task(name=name, queue=name, retry=retry, pass_context=True)(getattr(jobs, name))
+
+    @app.periodic(cron="* * * * *")
+    @app.task(name="recover", queue=MAINTENANCE)
+    async def recover(timestamp: int) -> None:
+        """Give the jobs of dead workers back to the queue."""
+        del timestamp
+        await recover_stalled(app, jobs.options.stalled_after_sec)
+
+    return app
+
+
+async def recover_stalled(app: procrastinate.App, stalled_after_sec: float) -> int:
+    """Queue again what a worker without a sign of life was doing; return how many jobs."""
+    stalled = list(
+        await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=stalled_after_sec)
+    )
+    for job in stalled:
+        logger.warning("job %s of a dead worker is queued again", job.id)
+        await app.job_manager.retry_job(job)
+    return len(stalled)
+
+
+async def _run(app: procrastinate.App, options: WorkerOptions) -> None:
+    async with app.open_async():
+        await recover_stalled(app, options.stalled_after_sec)
+        await app.run_worker_async(
+            queues=[*options.queues, MAINTENANCE],
+            concurrency=options.concurrency,
+            wait=options.wait,
+            delete_jobs="successful",
+            update_heartbeat_interval=options.heartbeat_sec,
+            stalled_worker_timeout=options.stalled_after_sec,
+        )
+
+
+def _reason(error: Exception) -> str:
+    """Return what a person should read; an unexpected error keeps its kind."""
+    return str(error) if isinstance(error, FingerprintError) else f"{type(error).__name__}: {error}"
