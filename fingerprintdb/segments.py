@@ -31,9 +31,8 @@ class Segment:
         """Whether the RMS level is below −60 dB of full scale (a full-scale square wave is 0 dB).
 
         The threshold is absolute, because a level relative to the recording's own would need the
-        whole recording first. It lies above the dither of a 16-bit master (about −93 dB) and of
-        a quiet analogue transfer, and below the quiet passages people record on purpose. Silent
-        segments are not indexed: they all resemble each other and nothing is found by them.
+        whole recording first. It lies far above the dither of a 16-bit master (about −93 dB).
+        Silent segments are not indexed: they resemble each other, and nothing is found by them.
         """
         level = math.sqrt(float(np.mean(np.square(self.samples, dtype=np.float64))))
         return level < math.pow(10.0, SILENCE_DBFS / 20.0)
@@ -71,9 +70,8 @@ def cut(
         return Segment(index, start / sample_rate_hz, end / sample_rate_hz, samples.copy())
 
     index = start = 0  # the next window, and its first sample
-    held: list[
-        Samples
-    ] = []  # the audio from `held_from` up to `read`, joined only when a window is full
+    # The audio from sample `held_from` up to `read`, joined only when a window is full.
+    held: list[Samples] = []
     held_from = read = 0
     for block in _up_to(blocks, limit):
         held.append(block)

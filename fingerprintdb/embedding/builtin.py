@@ -19,8 +19,8 @@ It was chosen on one half of a set of game music and measured on the other:
 how fast. It needs no download, and equal input gives equal vectors up to float rounding.
 
 It hears likeness of pitch and texture only. It has no notion of instruments, genres or what a
-sound is, does not follow a change of key or of speed by more than about a quarter of a semitone,
-is blind above 5 kHz, and cannot embed text: that is what CLAP is for.
+sound is, is blind above 5 kHz, and cannot embed text: that is what CLAP is for. Of clips played
+faster, 99 % were found at 2 %, 97 % at 3 %, 71 % at 4 % and 12 % at 6 % (a semitone).
 """
 
 import hashlib
@@ -56,7 +56,7 @@ class BuiltinEmbedder:
     sample_rate_hz = _RATE_HZ
 
     def __init__(self) -> None:
-        """Build the band filters and the projection (20 ms, 8 MB)."""
+        """Build the band filters and the projection (70 ms, 8 MB)."""
         parameters = (
             *(_ALGORITHM, _RATE_HZ, _FRAME, _HOP, _LOWEST_HZ, _BANDS),
             *(_FLOOR, _CONTRAST_BANDS, _LAG_FRAMES, _DIMS, _SEED),
@@ -114,18 +114,14 @@ class BuiltinEmbedder:
 
 
 def _semitone_filters() -> Array:
-    """Return triangles that sum to one, a semitone apart: (bins, bands).
+    """Return triangles that sum to one, from neighbour to neighbour a semitone away: (bins, bands).
 
-    A triangle reaches to its neighbours' centres, and at least one bin to each side, which is
-    wider than a semitone below 90 Hz only.
+    The lowest reaches 6.2 Hz down, more than the 5.4 Hz between bins, so none is empty.
     """
-    bin_hz = _RATE_HZ / _FRAME
-    bins_hz = np.arange(_FRAME // 2 + 1)[:, np.newaxis] * bin_hz
+    bins_hz = np.arange(_FRAME // 2 + 1)[:, np.newaxis] * (_RATE_HZ / _FRAME)
     centres_hz = _LOWEST_HZ * 2.0 ** (np.arange(-1, _BANDS + 1) / 12.0)
-    centre = centres_hz[1:-1]
-    rise = np.maximum(centre - centres_hz[:-2], bin_hz)
-    fall = np.maximum(centres_hz[2:] - centre, bin_hz)
-    filters = np.minimum((bins_hz - centre) / rise + 1.0, (centre - bins_hz) / fall + 1.0)
+    below, centre, above = centres_hz[:-2], centres_hz[1:-1], centres_hz[2:]
+    filters = np.minimum((bins_hz - below) / (centre - below), (above - bins_hz) / (above - centre))
     filters = np.maximum(filters, 0.0)
     return np.asarray(filters / filters.sum(axis=0), np.float32)
 

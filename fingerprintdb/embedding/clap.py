@@ -111,8 +111,8 @@ class ClapEmbedder:
     def _log_mel(self, pieces: Sequence[Array]) -> Any:
         """Return what ClapFeatureExtractor returns, from torch, (batch, 1, frames, bands) in dB.
 
-        It takes a sixth of the library's time (5.6 against 33 ms a window on one core) and equals it
-        within 0.005 dB; the vectors' cosine is 1 to seven digits.
+        It takes a sixth of the library's time (5.6 against 33 ms a window on one core) and equals
+        it within 0.005 dB; the vectors' cosine is 1 to seven digits.
         """
         torch = self._torch
         samples = np.zeros((len(pieces), self._piece), np.float32)
