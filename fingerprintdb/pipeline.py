@@ -1,12 +1,14 @@
 """Takes a recording from its source into the store, and a clip from its source to its matches."""
 
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from fingerprintdb.audio import AudioError
 from fingerprintdb.embedding import Embedder, ModelError, load
 from fingerprintdb.errors import FingerprintError
 from fingerprintdb.extraction import (
@@ -60,9 +62,15 @@ class Extractor:
             self._loaded = (model, embedder)
         return self._loaded
 
-    def open(self, uri: str | None, content: bytes | None = None) -> AbstractContextManager[Source]:
-        """Open a source within the size limit."""
-        return open_source(uri, content, max_bytes=self.max_source_bytes)
+    @contextmanager
+    def open(self, uri: str | None, content: bytes | None = None) -> Iterator[Source]:
+        """Open a source within the size limit; an AudioError from within names it."""
+        try:
+            with open_source(uri, content, max_bytes=self.max_source_bytes) as source:
+                yield source
+        except AudioError as error:
+            name = redact(uri) if uri else "the content"
+            raise AudioError(f"{name}: {error.message}", error.remedy) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +256,7 @@ def _described(source: Source, found: ReferenceLandmarks) -> dict[str, Any]:
 
 
 def _titles(tags: dict[str, str], uri: str) -> dict[str, Any]:
-    """Return title, artist and metadata from a file's tags; the file's name where it has no title."""
+    """Return title, artist and metadata from a file's tags; untitled, it is called by its name."""
     name = redact(uri).rstrip("/").rpartition("/")[2].rpartition(".")
     return {
         "title": tags.get("title") or name[0] or name[2],

