@@ -1,6 +1,4 @@
-"""Runs the revisions, then replays sql/ in the same transaction whenever the target is head."""
-
-from alembic.runtime.migration import MigrationContext
+"""Runs the revisions, then replays sql/ in the same transaction whenever they end at head."""
 
 from alembic import context
 from fingerprintdb.settings import Settings
@@ -14,7 +12,6 @@ def run() -> None:
     if url is None:
         url = Settings().open_database()
     with engine(url).connect() as connection:
-        migration.prepare(connection)
         # Comments are written once, in the revisions; `alembic check` compares the rest.
         connection.dialect.supports_comments = False
         context.configure(
@@ -25,20 +22,21 @@ def run() -> None:
             include_name=schema.is_ours,
             transactional_ddl=True,
         )
+        # `current`, `check` and `history` look; they name no destination and write nothing.
+        is_move = context.get_context().opts.get("destination_rev") is not None
+        if is_move:
+            migration.prepare(connection)
         with context.begin_transaction():
             migration.take_lock(connection)
             context.run_migrations()
-            if _target_is_head():
+            if is_move and _is_at_head():
                 migration.replay(connection)
         connection.commit()
 
 
-def _target_is_head() -> bool:
-    """Tell an upgrade to head from `current`, `check` and moves to a middle revision."""
-    running: MigrationContext = context.get_context()
-    target = running.opts.get("destination_rev")
-    head = context.script.get_current_head()
-    return target is not None and target in {"head", "heads", head}
+def _is_at_head() -> bool:
+    """Tell a move that ended at head, however it was asked for, from one to a middle revision."""
+    return context.get_context().get_current_heads() == (context.script.get_current_head(),)
 
 
 run()

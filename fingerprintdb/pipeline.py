@@ -31,7 +31,7 @@ from fingerprintdb.store.embeddings import (
     store_embeddings,
 )
 from fingerprintdb.store.landmarks import copy_postings, register_profile, store_landmarks
-from fingerprintdb.store.match import Match, Scope, match
+from fingerprintdb.store.match import Match, Scope, match, similar_to
 from fingerprintdb.store.query import Query, answer_query
 
 SHIPPED_TAGS = ("album", "genre", "date", "track", "composer")
@@ -171,6 +171,16 @@ def identify(
     return Identified(matches, timings.ms)
 
 
+def similar(
+    connection: Connection, extractor: Extractor, scope: Scope, uri: str
+) -> list[dict[str, Any]]:
+    """Return the stored assets that sound most like a clip."""
+    model, embedder = extractor.embedder(connection)
+    with extractor.open(uri) as source:
+        clip = describe_clip(source, extractor.profile, extractor.probe, embedder, Timings())
+    return similar_to(connection, clip, model_id=model.model_id, scope=scope)
+
+
 def ingest(
     connection: Connection,
     extractor: Extractor,
@@ -205,6 +215,11 @@ def ingest(
         return Ingested(asset_id, redact(uri), "failed", None, timings.ms, str(error))
     began = time.perf_counter()
     with connection.transaction():
+        # Another thread or program may have brought the same bytes meanwhile.
+        assets.lock_content(connection, collection, sha256)
+        same = assets.find_same(connection, collection, sha256)
+        if same:
+            return Ingested(same["asset_id"], uri, "skipped", same["duration_sec"], timings.ms)
         assets.remove_failed(connection, collection, uri)
         values |= {
             "uri": uri,

@@ -22,8 +22,8 @@ from fingerprintdb.pipeline import (
 from fingerprintdb.store import asset as assets
 from fingerprintdb.store.asset import Claim, Kind
 from fingerprintdb.store.database import Connection, connect, pool
-from fingerprintdb.store.migration import require_head
 from fingerprintdb.store.query import claim_query, fail_query
+from fingerprintdb.store.revision import require_head
 from fingerprintdb.store.schema import QUEUE_SCHEMA
 
 QUEUES = ("query", "landmark", "embedding")

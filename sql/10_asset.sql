@@ -136,7 +136,8 @@ AS $$
                 + (reprocess.embeddings AND NOT (only_failed AND embedding_status <> 'failed'))::int
         WHERE (reprocess.asset_ids IS NULL OR a.asset_id = ANY (reprocess.asset_ids))
             AND (reprocess.collection IS NULL OR a.collection = reprocess.collection)
-            AND (NOT only_failed OR a.status = 'failed')
+            AND ((reprocess.landmarks AND (NOT only_failed OR a.landmark_status = 'failed'))
+                OR (reprocess.embeddings AND (NOT only_failed OR a.embedding_status = 'failed')))
         RETURNING 1
     )
     SELECT count(*) FROM asked

@@ -74,6 +74,9 @@ BEGIN
     IF NOT EXISTS (SELECT FROM fpdb.model m WHERE m.model_id = activate_model.model_id) THEN
         RAISE EXCEPTION 'there is no model %', model_id USING HINT = 'SELECT * FROM fpdb.model';
     END IF;
+    IF model_id = fpdb.active_model() THEN
+        RETURN; -- What lacks its vectors was queued when it became active.
+    END IF;
     UPDATE fpdb.model m SET state = 'shadow' WHERE m.state = 'active' AND m.model_id <> activate_model.model_id;
     UPDATE fpdb.model m SET state = 'active' WHERE m.state <> 'active' AND m.model_id = activate_model.model_id;
     -- What has no vector of this model yet is queued; what has one is not computed again.

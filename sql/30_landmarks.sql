@@ -14,6 +14,7 @@ RETURNS TABLE (asset_id bigint, offset_frames int, query_frame int)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 20000
 SET search_path = pg_catalog, pg_temp
 -- An index probe a hash; the planner, which cannot know how long the arrays are, would scan.
+SET enable_nestloop = on
 SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET enable_seqscan = off
@@ -45,45 +46,43 @@ $$;
 COMMENT ON FUNCTION fpdb.chance_votes(float8, float8) IS
     'The most votes that chance would give the best of so many offsets, when it gives each `expected` votes on average.';
 
-CREATE OR REPLACE FUNCTION fpdb.landmark_confidence(aligned float8, chance float8, rival float8) RETURNS float8
+CREATE OR REPLACE FUNCTION fpdb.landmark_confidence(aligned float8, chance float8) RETURNS float8
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    -- 2 * sqrt makes a Poisson count's spread 1 whatever its mean (Anscombe 1948).
+    -- 2 * sqrt makes the spread of a Poisson count 1, whatever its mean (Anscombe 1948).
     SELECT 1 / (1 + exp(-greatest(-50, least(50, sum(coefficient * CASE term
         WHEN 'intercept' THEN 1
         WHEN 'excess' THEN 2 * (sqrt(aligned) - sqrt(chance))
-        WHEN 'margin' THEN 2 * (sqrt(aligned) - sqrt(greatest(chance, rival)))
         END)))))
     FROM fpdb.decision
 $$;
-COMMENT ON FUNCTION fpdb.landmark_confidence(float8, float8, float8) IS
-    'Probability that an alignment is real, from its votes, those of chance, and the median of the other recordings'' best.';
+COMMENT ON FUNCTION fpdb.landmark_confidence(float8, float8) IS
+    'Probability that an alignment is real, from its votes and the most that chance would give; coefficients are rows of fpdb.decision.';
 
 CREATE OR REPLACE FUNCTION fpdb.landmark_alignments(
     hashes int[], frames int[], collection text, content_type text, metadata jsonb, exclude_asset bigint
 ) RETURNS TABLE (
-    asset_id bigint, aligned int, chance float8, rival float8, anchors int,
+    asset_id bigint, aligned int, chance float8,
     offset_frames float8, first_frame int, last_frame int
 )
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 50
 SET search_path = pg_catalog, pg_temp
+-- The planner takes filters that may be NULL for narrow ones; a nested loop over all votes is slow.
+SET enable_nestloop = off
 AS $$
     WITH vote AS MATERIALIZED (
         SELECT * FROM fpdb.landmark_votes(hashes, frames)
     ),
+    -- The two grids of frames are not in phase: a vote counts for the neighbouring offsets too.
     line AS (
-        SELECT asset_id, offset_frames, count(*) AS votes FROM vote GROUP BY asset_id, offset_frames
-    ),
-    -- The two grids of frames are not in phase: an alignment spreads over neighbouring offsets.
-    spread AS (
-        SELECT asset_id, offset_frames, sum(votes) OVER (
-            PARTITION BY asset_id ORDER BY offset_frames RANGE BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS votes
-        FROM line
+        SELECT asset_id, offset_frames + step AS offset_frames, count(*) AS votes
+        FROM vote, (VALUES (-1), (0), (1)) AS neighbour (step)
+        GROUP BY 1, 2 HAVING count(*) > 1
     ),
     best AS (
         SELECT DISTINCT ON (asset_id) asset_id, offset_frames, votes
-        FROM spread ORDER BY asset_id, votes DESC, offset_frames
+        FROM line ORDER BY asset_id, votes DESC, offset_frames
     ),
     searched AS MATERIALIZED (
         SELECT b.*, a.duration_sec, count(*) OVER () AS assets
@@ -109,8 +108,8 @@ AS $$
         GROUP BY c.asset_id, v.query_frame
         WINDOW in_time AS (PARTITION BY c.asset_id ORDER BY v.query_frame)
     ),
-    alignment AS (
-        SELECT asset_id, sum(votes)::int AS aligned, count(*)::int AS anchors,
+    alignment AS MATERIALIZED (
+        SELECT asset_id, sum(votes)::int AS aligned,
             sum(offsets)::float8 / sum(landmarks) AS offset_frames,
             -- Agreements of chance lie scattered over the clip: a span begins and ends where
             -- three anchors agree within a second.
@@ -118,7 +117,7 @@ AS $$
             coalesce(max(query_frame) FILTER (WHERE ends), max(query_frame)) AS last_frame
         FROM anchor GROUP BY asset_id
     ),
-    total AS (
+    total AS MATERIALIZED (
         SELECT asset_id, count(*) AS votes FROM vote GROUP BY asset_id
     ),
     -- Were the asset's votes scattered over all its offsets alike, three offsets would hold so many.
@@ -130,9 +129,7 @@ AS $$
             + (SELECT max(f) - min(f) FROM unnest(frames) f)) AS offsets) o
     )
     SELECT a.asset_id, a.aligned, fpdb.chance_votes(e.votes, e.offsets * e.assets),
-        (SELECT coalesce(percentile_disc(0.5) WITHIN GROUP (ORDER BY o.aligned), 0)
-         FROM alignment o WHERE o.asset_id <> a.asset_id)::float8,
-        a.anchors, a.offset_frames, a.first_frame, a.last_frame
+        a.offset_frames, a.first_frame, a.last_frame
     FROM alignment a JOIN expectation e USING (asset_id)
 $$;
 COMMENT ON FUNCTION fpdb.landmark_alignments(int[], int[], text, text, jsonb, bigint) IS
@@ -177,7 +174,7 @@ BEGIN
         match_landmarks.metadata, exclude_asset) m
     JOIN fpdb.asset a ON a.asset_id = m.asset_id
     JOIN fpdb.content_type t ON t.name = a.content_type
-    CROSS JOIN LATERAL (SELECT fpdb.landmark_confidence(m.aligned, m.chance, m.rival) AS confidence) j
+    CROSS JOIN LATERAL (SELECT fpdb.landmark_confidence(m.aligned, m.chance) AS confidence) j
     WHERE j.confidence >= coalesce(min_confidence, t.landmark_threshold)
     ORDER BY j.confidence DESC, m.aligned DESC, m.asset_id
     LIMIT k;

@@ -11,9 +11,9 @@ depends_on = None
 UPGRADE = """
 CREATE TABLE fpdb.content_type (
     name text PRIMARY KEY,
-    landmark_threshold float8 NOT NULL DEFAULT 0.5 CHECK (landmark_threshold BETWEEN 0 AND 1),
-    vector_threshold float8 NOT NULL DEFAULT 0.9 CHECK (vector_threshold BETWEEN 0 AND 1),
-    match_threshold float8 NOT NULL DEFAULT 0.5 CHECK (match_threshold BETWEEN 0 AND 1),
+    landmark_threshold float8 NOT NULL DEFAULT 0.75 CHECK (landmark_threshold BETWEEN 0 AND 1),
+    vector_threshold float8 NOT NULL DEFAULT 0.75 CHECK (vector_threshold BETWEEN 0 AND 1),
+    match_threshold float8 NOT NULL DEFAULT 0.75 CHECK (match_threshold BETWEEN 0 AND 1),
     calibration text
 );
 COMMENT ON TABLE fpdb.content_type IS
@@ -225,9 +225,8 @@ COMMENT ON COLUMN fpdb.decision.term IS 'What the coefficient multiplies.';
 COMMENT ON COLUMN fpdb.decision.coefficient IS 'Logits for one unit of the term.';
 COMMENT ON COLUMN fpdb.decision.description IS 'The term in words.';
 INSERT INTO fpdb.decision VALUES
-    ('intercept', -4.0, 'always'),
-    ('excess', 1.0, '2 (sqrt(aligned) - sqrt(most votes by chance))'),
-    ('margin', 0.5, '2 (sqrt(aligned) - sqrt(median of the other recordings'' best))');
+    ('intercept', -4.3, 'always'),
+    ('excess', 1.55, '2 (sqrt(aligned landmarks) - sqrt(the most that chance gives))');
 
 CREATE TABLE fpdb.query (
     query_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

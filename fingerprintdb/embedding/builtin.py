@@ -32,6 +32,9 @@ from scipy.ndimage import uniform_filter1d
 
 from fingerprintdb.embedding.embedder import Array, ModelError, unit
 
+CONFIDENCE: tuple[float, float] = (-30.0, 45.0)
+"""Logistic regression from the mean aligned similarity to identity: intercept, slope."""
+
 _RATE_HZ = 11_025
 _FRAME = 2_048
 _HOP = 512
@@ -46,6 +49,13 @@ _SEED = 20_030_101
 _ALGORITHM = 1
 # Twice the lag: below it the lagged correlation would rest on a handful of frames.
 _SHORTEST = _FRAME + (2 * _LAG_FRAMES - 1) * _HOP
+
+CONFIDENCE = (-37.0, 40.0)
+"""Intercept and slope of the logistic regression from aligned similarity to identity.
+
+Fitted on 252 clips against 35 recordings (right: median 0.94, wrong: 99 % below 0.71), then moved
+up from a middle of 0.75 to one of 0.93: in a larger collection the best wrong window is nearer.
+"""
 
 
 class BuiltinEmbedder:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
-from fingerprintdb.store.database import Connection
+from fingerprintdb.store.database import Connection, DatabaseError
 
 Kind = Literal["landmark", "embedding"]
 
@@ -91,6 +91,33 @@ def ensure_collection(connection: Connection, name: str) -> None:
     )
 
 
+def require_content_type(connection: Connection, name: str) -> None:
+    """Raise DatabaseError, with the names there are, unless a content type exists."""
+    known = [row[0] for row in connection.execute("SELECT name FROM fpdb.content_type ORDER BY 1")]
+    if name not in known:
+        raise DatabaseError(
+            f"there is no content type {name!r}",
+            f"use {', '.join(known)}, or add a row to fpdb.content_type",
+        )
+
+
+def require_collection(connection: Connection, name: str) -> None:
+    """Raise DatabaseError, with the names there are, unless a collection exists."""
+    known = [row[0] for row in connection.execute("SELECT name FROM fpdb.collection ORDER BY 1")]
+    if name not in known:
+        raise DatabaseError(f"there is no collection {name!r}", f"there are {', '.join(known)}")
+
+
+def reprocess(
+    connection: Connection, asset_ids: list[int] | None, *, only_failed: bool = False
+) -> int:
+    """Queue assets again, all of them where none are named, and return how many."""
+    row = connection.execute(
+        "SELECT fpdb.reprocess(%s, only_failed => %s)", (asset_ids, only_failed)
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def find_same(connection: Connection, collection: str, sha256: str) -> dict[str, Any] | None:
     """Return the asset of a collection that holds the same bytes and was processed."""
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -100,6 +127,13 @@ def find_same(connection: Connection, collection: str, sha256: str) -> dict[str,
             " ORDER BY asset_id LIMIT 1",
             (collection, sha256),
         ).fetchone()
+
+
+def lock_content(connection: Connection, collection: str, sha256: str) -> None:
+    """Let nobody else bring the same bytes into a collection until the transaction ends."""
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{collection} {sha256}",)
+    )
 
 
 def remove_failed(connection: Connection, collection: str, uri: str) -> None:

@@ -1,12 +1,15 @@
 """Stores the segments and vectors of an asset, and knows the models that made them."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
-from fingerprintdb.extraction import EmbeddedSegment
 from fingerprintdb.store.asset import Claim, is_current
 from fingerprintdb.store.database import Connection, DatabaseError
+
+if TYPE_CHECKING:
+    from fingerprintdb.extraction import EmbeddedSegment
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def register_model(
 
 
 def store_embeddings(
-    connection: Connection, job: Claim, model_id: int, segments: list[EmbeddedSegment]
+    connection: Connection, job: Claim, model_id: int, segments: "list[EmbeddedSegment]"
 ) -> bool:
     """Replace the asset's segments and vectors at once; False where the claim is void."""
     with connection.transaction():
@@ -76,7 +79,7 @@ def store_embeddings(
 
 
 def copy_segments(
-    connection: Connection, asset_id: int, model_id: int, segments: list[EmbeddedSegment]
+    connection: Connection, asset_id: int, model_id: int, segments: "list[EmbeddedSegment]"
 ) -> None:
     """Insert the segments of one asset and COPY their vectors."""
     rows = connection.execute(

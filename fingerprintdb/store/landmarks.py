@@ -1,11 +1,15 @@
 """Stores the landmarks of an asset."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from fingerprintdb.landmarks import Landmarks
 from fingerprintdb.profile import Profile
 from fingerprintdb.store.asset import Claim, is_current
 from fingerprintdb.store.database import Connection
+
+if TYPE_CHECKING:
+    from fingerprintdb.landmarks import Landmarks
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_END = b"\xff\xff"
@@ -45,7 +49,7 @@ def register_profile(connection: Connection, profile: Profile) -> int:
 def store_landmarks(
     connection: Connection,
     job: Claim,
-    landmarks: Landmarks,
+    landmarks: "Landmarks",
     *,
     profile: Profile,
     described: dict[str, object],
@@ -76,7 +80,7 @@ def store_landmarks(
     return True
 
 
-def copy_postings(connection: Connection, asset_id: int, landmarks: Landmarks) -> None:
+def copy_postings(connection: Connection, asset_id: int, landmarks: "Landmarks") -> None:
     """COPY the postings of one asset, in order of hash, which is kind to the index."""
     order = np.argsort(landmarks.hashes, kind="stable")
     rows = np.empty(len(order), COPY_ROW)

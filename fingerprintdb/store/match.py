@@ -1,14 +1,16 @@
 """Asks the database for matches; the matching itself is SQL."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgvector import Vector
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from fingerprintdb.extraction import Clip
 from fingerprintdb.store.database import Connection
+
+if TYPE_CHECKING:
+    from fingerprintdb.extraction import Clip
 
 EVIDENCE = ("aligned_landmarks", "chance_landmarks", "aligned_segments", "similarity")
 
@@ -44,7 +46,7 @@ class Match:
 
 def match(
     connection: Connection,
-    clip: Clip,
+    clip: "Clip",
     *,
     digest: str,
     model_id: int | None,
@@ -85,6 +87,32 @@ def similar_assets(connection: Connection, asset_id: int, *, scope: Scope) -> li
             " JOIN fpdb.asset a ON a.asset_id = s.similar_asset_id"
             " ORDER BY s.similarity DESC, s.similar_asset_id",
             (asset_id, scope.k, scope.collection, scope.content_type),
+        ).fetchall()
+
+
+def similar_to(
+    connection: Connection, clip: "Clip", *, model_id: int, scope: Scope
+) -> list[dict[str, Any]]:
+    """Return the assets that sound most like a clip, as fpdb.similar_assets ranks them."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "WITH named AS (SELECT q.number, n.asset_id, max(n.similarity) AS similarity"
+            "  FROM unnest(%(vectors)s::vector[]) WITH ORDINALITY AS q (embedding, number)"
+            "  CROSS JOIN LATERAL fpdb.nearest_segments(q.embedding, 4 * %(k)s,"
+            "   %(model)s::smallint, NULL, %(collection)s, %(content_type)s) n"
+            "  GROUP BY q.number, n.asset_id)"
+            " SELECT a.asset_id, a.uri, a.title, a.artist,"
+            " greatest(0, sum(n.similarity) / %(windows)s) AS similarity, count(*) AS segments"
+            " FROM named n JOIN fpdb.asset a USING (asset_id) GROUP BY a.asset_id"
+            " ORDER BY similarity DESC, a.asset_id LIMIT %(k)s",
+            {
+                "vectors": [Vector(vector) for vector in clip.vectors],
+                "windows": len(clip.vectors),
+                "model": model_id,
+                "k": scope.k,
+                "collection": scope.collection,
+                "content_type": scope.content_type,
+            },
         ).fetchall()
 
 

@@ -1,6 +1,5 @@
-"""Brings a database to this program's schema, and says when it is older or newer."""
+"""Brings a database to this program's schema."""
 
-from importlib import resources
 from pathlib import Path
 
 import alembic.command
@@ -8,10 +7,10 @@ import procrastinate.schema
 import psycopg
 import sqlalchemy
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from psycopg import sql
 
 from fingerprintdb.store.database import Connection, DatabaseError, vector_schema
+from fingerprintdb.store.revision import folder
 from fingerprintdb.store.schema import QUEUE_SCHEMA, SCHEMA
 
 LOCK_KEY = 0x66706462
@@ -23,38 +22,6 @@ def upgrade(url: str, revision: str = "head") -> None:
     alembic.command.upgrade(_config(url), revision)
 
 
-def head() -> str:
-    """Return the revision that this program needs."""
-    return str(_scripts().get_current_head())
-
-
-def current(connection: Connection) -> str | None:
-    """Return the database's revision; None where it was never migrated."""
-    known = connection.execute("SELECT to_regclass('fpdb.alembic_version')").fetchone()
-    if known is None or known[0] is None:
-        return None
-    row = connection.execute("SELECT version_num FROM fpdb.alembic_version").fetchone()
-    return str(row[0]) if row else None
-
-
-def require_head(connection: Connection) -> None:
-    """Raise DatabaseError, with the remedy, unless the schema is this program's."""
-    found = current(connection)
-    if found == head():
-        return
-    if found is None:
-        raise DatabaseError("this database has no fingerprintdb schema", "run `fpdb init`")
-    if found in {script.revision for script in _scripts().walk_revisions()}:
-        raise DatabaseError(
-            f"the database schema ({found}) is older than the program ({head()})",
-            "run `fpdb migrate`",
-        )
-    raise DatabaseError(
-        f"the database schema ({found}) is newer than the program ({head()})",
-        "upgrade it: pip install --upgrade fingerprintdb",
-    )
-
-
 def prepare(connection: sqlalchemy.Connection) -> None:
     """Make the schemas and the vector extension that revisions stand on, where absent."""
     take_lock(connection)
@@ -62,7 +29,13 @@ def prepare(connection: sqlalchemy.Connection) -> None:
     for schema in (SCHEMA, QUEUE_SCHEMA):
         known = driver.execute("SELECT to_regnamespace(%s)", (schema,)).fetchone()
         if known is None or known[0] is None:
-            driver.execute(f"CREATE SCHEMA {schema}".encode())
+            try:
+                driver.execute(f"CREATE SCHEMA {schema}".encode())
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise DatabaseError(
+                    f"this user may not create schema {schema} in this database",
+                    "have its owner run: GRANT CREATE ON DATABASE … TO …",
+                ) from error
     installed = driver.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone()
     if installed is None:
         try:
@@ -108,24 +81,14 @@ def run_script(connection: sqlalchemy.Connection, script: str) -> None:
 
 def sql_folder() -> Path:
     """Return the folder of sql/, within an installed package or the checkout."""
-    return _folder("sql")
-
-
-def _folder(name: str) -> Path:
-    package = Path(str(resources.files("fingerprintdb")))
-    inside = package / name
-    return inside if inside.is_dir() else package.parent / name
+    return folder("sql")
 
 
 def _config(url: str | None = None) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(_folder("alembic")).replace("%", "%%"))
+    config.set_main_option("script_location", str(folder("alembic")).replace("%", "%%"))
     config.attributes["url"] = url
     return config
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
 
 
 def _driver(connection: sqlalchemy.Connection) -> Connection:

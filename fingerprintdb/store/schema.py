@@ -44,9 +44,9 @@ content_type = Table(
     "content_type",
     metadata,
     Column("name", Text, primary_key=True),
-    Column("landmark_threshold", Float(53), nullable=False, server_default="0.5"),
-    Column("vector_threshold", Float(53), nullable=False, server_default="0.9"),
-    Column("match_threshold", Float(53), nullable=False, server_default="0.5"),
+    Column("landmark_threshold", Float(53), nullable=False, server_default="0.75"),
+    Column("vector_threshold", Float(53), nullable=False, server_default="0.75"),
+    Column("match_threshold", Float(53), nullable=False, server_default="0.75"),
     Column("calibration", Text),
 )
 

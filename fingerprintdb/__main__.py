@@ -1,0 +1,5 @@
+"""Runs the command as `python -m fingerprintdb`."""
+
+from fingerprintdb.cli import main
+
+main()

@@ -1,0 +1,133 @@
+"""Says which recording a clip is from, and where in it."""
+
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fingerprintdb.cli.output import clock, print_json, print_table, report, say
+from fingerprintdb.cli.setup import open_ready
+from fingerprintdb.errors import FingerprintError
+from fingerprintdb.settings import Settings
+
+if TYPE_CHECKING:
+    from fingerprintdb.store.match import Match
+
+
+@dataclass(slots=True)
+class Answer:
+    """What `identify --json` prints of a clip; the names are a contract."""
+
+    clip: str
+    found: bool = False
+    matches: "list[Match]" = field(default_factory=list)
+    processing_time_ms: float = 0.0
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+
+def identify(
+    context: typer.Context,
+    clips: Annotated[
+        list[str],
+        typer.Argument(
+            help="Clips: files or URIs; - reads one from standard input.", metavar="CLIP"
+        ),
+    ],
+    collection: Annotated[str | None, typer.Option(help="Look in this collection only.")] = None,
+    content_type: Annotated[
+        str | None, typer.Option(help="Look among assets of this content type only.")
+    ] = None,
+    k: Annotated[int, typer.Option("--k", "-k", help="Most matches a clip.", min=1)] = 10,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            help="Least confidence of a match, 0 to 1; default: its content type's threshold.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
+    landmarks_only: Annotated[
+        bool, typer.Option("--landmarks-only", help="Ask no embedding model, which is quicker.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object a clip, in order.")
+    ] = False,
+) -> None:
+    """Identify clips: exit status 0 when all were found, 1 when not, 2 after an error."""
+    settings: Settings = context.obj.settings
+    url = open_ready(settings)
+    from fingerprintdb import pipeline
+    from fingerprintdb.store import asset as assets
+    from fingerprintdb.store.database import connect
+    from fingerprintdb.store.match import Scope
+
+    scope = Scope(
+        k=k, min_confidence=min_confidence, collection=collection, content_type=content_type
+    )
+    extractor = pipeline.Extractor(max_source_bytes=settings.max_source_bytes)
+    worst = 0
+    with connect(url) as connection:
+        if collection is not None:
+            assets.require_collection(connection, collection)
+        if content_type is not None:
+            assets.require_content_type(connection, content_type)
+        if not landmarks_only:
+            extractor.embedder(connection)
+        for clip in clips:
+            answer = Answer(clip)
+            began = time.perf_counter()
+            try:
+                content = sys.stdin.buffer.read() if clip == "-" else None
+                identified = pipeline.identify(
+                    connection,
+                    extractor,
+                    scope,
+                    uri=None if clip == "-" else clip,
+                    content=content,
+                    with_vectors=not landmarks_only,
+                )
+            except FingerprintError as error:
+                answer.error = str(error)
+            else:
+                answer.matches, answer.timings_ms = identified.matches, identified.timings_ms
+                answer.found = bool(answer.matches)
+            answer.processing_time_ms = (time.perf_counter() - began) * 1000
+            _print(answer, as_json=as_json)
+            worst = max(worst, 2 if answer.error else 0 if answer.found else 1)
+    raise typer.Exit(worst)
+
+
+def _print(answer: Answer, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(answer))
+        return
+    if answer.error:
+        report(FingerprintError(answer.error))
+        return
+    heading = f"{answer.clip} ({answer.processing_time_ms:.0f} ms)"
+    if not answer.found:
+        say(f"{heading}: no match", to_stderr=False)
+        return
+    say(heading, to_stderr=False)
+    print_table(
+        ("asset", "recording", "confidence", "clip", "recording at"),
+        (_row(match) for match in answer.matches),
+    )
+
+
+def _row(match: "Match") -> tuple[Any, ...]:
+    return (
+        match.asset_id,
+        name_of(match.title, match.artist, match.uri),
+        f"{100 * match.confidence:.1f} %",
+        f"{clock(match.query_start_sec)}–{clock(match.query_end_sec)}",
+        f"{clock(match.reference_start_sec)}–{clock(match.reference_end_sec)}",
+    )
+
+
+def name_of(title: str | None, artist: str | None, uri: str | None) -> str:
+    """Return what people call a recording."""
+    return " — ".join(filter(None, (title, artist))) or uri or "untitled"

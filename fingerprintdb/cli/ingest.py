@@ -1,0 +1,195 @@
+"""Brings recordings in: walks folders, runs the pipeline on several at once, tells how it goes."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fingerprintdb.cli.output import print_json, report, say
+from fingerprintdb.cli.progress import Progress
+from fingerprintdb.cli.setup import open_ready
+from fingerprintdb.errors import FingerprintError
+from fingerprintdb.settings import Settings
+
+if TYPE_CHECKING:
+    from fingerprintdb.pipeline import Ingested
+
+MEDIA_SUFFIXES = (
+    *(".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".flac", ".m4a"),
+    *(".m4b", ".mka", ".mp2", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma", ".wv"),
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv"),
+    *(".ts", ".webm", ".wmv"),
+)
+"""What is taken from a folder; a file that is named itself is always tried."""
+
+
+class NothingToIngestError(FingerprintError):
+    """Folders without a single recording."""
+
+
+def ingest(
+    context: typer.Context,
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="Files, folders (searched through for audio and video), or URIs.", metavar="PATH"
+        ),
+    ],
+    collection: Annotated[
+        str, typer.Option(help="Collection to put them in; made where it does not exist.")
+    ] = "default",
+    content_type: Annotated[
+        str, typer.Option(help="music, sound_mark, speech or ambience.")
+    ] = "music",
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Leave the work to `fpdb worker`.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Recordings worked on at once; default FPDB_CONCURRENCY.", min=1),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object a recording, in order of input.")
+    ] = False,
+) -> None:
+    """Fingerprint recordings and store them; what is already there is skipped."""
+    settings: Settings = context.obj.settings
+    uris = expand(sources)
+    url = open_ready(settings)
+    if queue:
+        results = _queue(url, uris, collection, content_type)
+    else:
+        results = ingest_all(settings, url, uris, collection, content_type, jobs)
+    began = time.perf_counter()
+    done: list[Ingested] = []
+    try:
+        for result in results:
+            done.append(result)
+            if as_json:
+                print_json(asdict(result))
+    except KeyboardInterrupt:
+        say("stopped; run again to go on")
+        raise typer.Exit(130) from None
+    if not as_json:
+        _summarise(done, time.perf_counter() - began)
+    if any(result.status == "failed" for result in done):
+        raise typer.Exit(2)
+
+
+def expand(sources: list[str]) -> list[str]:
+    """Return the recordings that paths, folders and URIs name, each once, folders in order."""
+    from fsspec.core import split_protocol
+
+    uris: list[str] = []
+    for source in sources:
+        if split_protocol(source)[0] is not None:
+            uris.append(source)
+            continue
+        path = Path(source).expanduser().absolute()
+        found = [path]
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in MEDIA_SUFFIXES)
+            found = [p for p in found if p.is_file()]
+            if not found:
+                say(f"no audio or video in {source}")
+        uris += map(str, found)
+    if not uris:
+        raise NothingToIngestError(
+            "there is nothing to ingest",
+            f"folders are searched for files that end in {' '.join(MEDIA_SUFFIXES)}",
+        )
+    return list(dict.fromkeys(uris))
+
+
+def ingest_all(
+    settings: Settings,
+    url: str,
+    uris: list[str],
+    collection: str,
+    content_type: str,
+    jobs: int | None = None,
+) -> "Iterator[Ingested]":
+    """Run the pipeline on every URI and yield what became of each, in order.
+
+    Each is one transaction, so that whatever ends this leaves whole assets only.
+    """
+    from fingerprintdb import pipeline
+    from fingerprintdb.store import asset as assets
+    from fingerprintdb.store.database import pool
+
+    threads = min(jobs or settings.concurrency, len(uris))
+    extractor = pipeline.Extractor(max_source_bytes=settings.max_source_bytes)
+    with Progress(len(uris)) as progress, pool(url, size=threads) as connections:
+        with connections.connection() as connection:
+            assets.require_content_type(connection, content_type)
+            assets.ensure_collection(connection, collection)
+            extractor.embedder(connection)
+
+        def work(uri: str) -> pipeline.Ingested:
+            if not _is_text(uri):
+                shown = uri.encode("utf-8", "backslashreplace").decode()
+                reason = "the file's name is not UTF-8 — rename it"
+                result = pipeline.Ingested(None, shown, "failed", error=reason)
+            else:
+                with connections.connection() as connection:
+                    result = pipeline.ingest(
+                        connection, extractor, uri, collection=collection, content_type=content_type
+                    )
+            progress.count(result.status)
+            return result
+
+        executor = ThreadPoolExecutor(threads)
+        try:
+            for future in [executor.submit(work, uri) for uri in uris]:
+                yield future.result()
+        finally:
+            # What is in hand ends whole; what waits is not begun.
+            executor.shutdown(cancel_futures=True)
+
+
+def _queue(url: str, uris: list[str], collection: str, content_type: str) -> "Iterator[Ingested]":
+    """Insert in one statement what the collection does not hold yet."""
+    from fingerprintdb.pipeline import Ingested
+    from fingerprintdb.store import asset as assets
+    from fingerprintdb.store.database import connect
+
+    with connect(url) as connection, connection.transaction():
+        assets.require_content_type(connection, content_type)
+        assets.ensure_collection(connection, collection)
+        known = assets.known_uris(connection, collection, uris)
+        new = [uri for uri in uris if uri not in known]
+        keys = dict(
+            zip(new, assets.insert_queued(connection, new, collection, content_type), strict=True)
+        )
+    for uri in uris:
+        yield Ingested(keys.get(uri), uri, "queued" if uri in keys else "skipped")
+
+
+def _summarise(done: "list[Ingested]", seconds: float) -> None:
+    for result in done:
+        if result.status == "failed":
+            report(FingerprintError(result.error or "failed"))
+    counts = Counter(result.status for result in done)
+    parts = [f"{counts[status]} {status}" for status in ("ready", "queued") if counts[status]]
+    parts += [f"{counts['skipped']} skipped (already there)"] if counts["skipped"] else []
+    parts += [f"{counts['failed']} failed"] if counts["failed"] else []
+    line = f"{', '.join(parts)} in {seconds:.1f} s"
+    sound_sec = sum(result.duration_sec or 0 for result in done if result.status == "ready")
+    if sound_sec:
+        line += f"; {sound_sec / 60:.1f} min of sound, {sound_sec / seconds:.0f} × real time"
+    if counts["queued"]:
+        line += "; `fpdb worker` processes them, `fpdb status` tells how far it is"
+    say(line, to_stderr=False)
+
+
+def _is_text(uri: str) -> bool:
+    try:
+        uri.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,100 @@
+"""Makes a database ready: its schema, the profile and the model."""
+
+from typing import Annotated
+
+import typer
+
+from fingerprintdb.cli.output import say
+from fingerprintdb.settings import Settings
+from fingerprintdb.store.database import Connection
+
+
+def init(
+    context: typer.Context,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Model to make active: auto, clap, builtin, a checkpoint's name or a folder;"
+            " without it the database keeps the one it has.",
+            metavar="NAME",
+        ),
+    ] = None,
+) -> None:
+    """Bring the database to this program's schema and choose its embedding model."""
+    settings: Settings = context.obj.settings
+    say(initialise(settings, settings.open_database(), model), to_stderr=False)
+
+
+def migrate(context: typer.Context) -> None:
+    """Bring the database's schema to this program's, and nothing else."""
+    settings: Settings = context.obj.settings
+    url = settings.open_database()
+    say(f"the schema is at revision {_migrate(url)}", to_stderr=False)
+
+
+def initialise(settings: Settings, url: str, model: str | None = None) -> str:
+    """Do what `fpdb init` does and return the line that says which model is active, and why."""
+    from fingerprintdb.store.database import connect
+    from fingerprintdb.store.embeddings import active_model, has_active_model
+
+    _migrate(url)
+    with connect(url) as connection:
+        if model is None and has_active_model(connection):
+            name = active_model(connection).name
+            return f"ready: model {name} stays active, as the database says"
+        return _activate(connection, model or settings.model)
+
+
+def open_ready(settings: Settings) -> str:
+    """Return the URL of a database with this program's schema.
+
+    An embedded database that is new is initialised, with a line on stderr; a server of the
+    user's own is theirs, and never changed unasked.
+    """
+    from fingerprintdb.store import revision
+
+    url = settings.open_database()
+    found = revision.current_of(url)
+    if found is None and settings.database_url is None:
+        say(f"new database in {settings.data_dir}; {initialise(settings, url)}")
+    else:
+        revision.require(found)
+    return url
+
+
+def _migrate(url: str) -> str:
+    """Upgrade, register this program's profile, and return the revision."""
+    from fingerprintdb.profile import DEFAULT_PROFILE
+    from fingerprintdb.store import migration
+    from fingerprintdb.store.database import connect
+    from fingerprintdb.store.landmarks import register_profile
+    from fingerprintdb.store.revision import current_of, head, is_known, require
+
+    found = current_of(url)
+    if found is not None and not is_known(found):
+        require(found)
+    migration.upgrade(url)
+    with connect(url) as connection:
+        register_profile(connection, DEFAULT_PROFILE)
+    return head()
+
+
+def _activate(connection: Connection, wanted: str) -> str:
+    from fingerprintdb.embedding import load, resolve
+    from fingerprintdb.embedding.builtin import CONFIDENCE
+    from fingerprintdb.store.embeddings import register_model
+
+    choice = resolve(wanted)
+    embedder = load(choice.name)
+    register_model(
+        connection,
+        name=embedder.name,
+        revision=embedder.revision,
+        source=embedder.name,
+        sample_rate_hz=embedder.sample_rate_hz,
+        confidence=CONFIDENCE if embedder.name == "builtin" else None,
+    )
+    line = f"ready: model {embedder.name} is active ({choice.reason})"
+    if choice.remedy:
+        line += f"; for CLAP: {choice.remedy} && fpdb init --model clap"
+    return line

@@ -1,0 +1,43 @@
+"""Starts a worker in this process."""
+
+from typing import Annotated
+
+import typer
+
+from fingerprintdb.cli.output import say
+from fingerprintdb.cli.setup import open_ready
+from fingerprintdb.settings import Settings
+
+
+def worker(
+    context: typer.Context,
+    queues: Annotated[
+        str, typer.Option(help="Queues to serve, separated by commas.", metavar="NAMES")
+    ] = "query,landmark,embedding",
+    concurrency: Annotated[
+        int | None, typer.Option(help="Jobs at once; default FPDB_CONCURRENCY.", min=1)
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="End when the queues are empty, instead of listening.")
+    ] = False,
+) -> None:
+    """Process queued jobs as they come; any number of workers, on any machines."""
+    settings: Settings = context.obj.settings
+    url = open_ready(settings)
+    from fingerprintdb.pipeline import Extractor
+    from fingerprintdb.worker import QUEUES, WorkerOptions, run_worker
+
+    wanted = tuple(dict.fromkeys(name.strip() for name in queues.split(",") if name.strip()))
+    if not wanted or not set(wanted) <= set(QUEUES):
+        raise typer.BadParameter(f"the queues are {', '.join(QUEUES)}", param_hint="--queues")
+    options = WorkerOptions(
+        queues=wanted,
+        concurrency=concurrency or settings.concurrency,
+        max_attempts=settings.max_attempts,
+        heartbeat_sec=settings.heartbeat_sec,
+        stalled_after_sec=settings.stalled_after_sec,
+        wait=not once,
+    )
+    until = "until the queues are empty" if once else "until Ctrl-C"
+    say(f"worker: {', '.join(wanted)}, {options.concurrency} at once, {until}", to_stderr=False)
+    run_worker(url, Extractor(max_source_bytes=settings.max_source_bytes), options)
