@@ -30,7 +30,7 @@ from fingerprintdb.noise import add_pink_noise
 from fingerprintdb.pipeline import Extractor, identify, ingest
 from fingerprintdb.store import embeddings, landmarks, migration
 from fingerprintdb.store.database import Connection, connect
-from fingerprintdb.store.embedded import open_embedded
+from fingerprintdb.store.embedded import embedded_server
 from fingerprintdb.store.match import Match, Scope
 
 RATE_HZ = 44_100
@@ -80,10 +80,10 @@ def main() -> None:
     if not files:
         sys.exit(f"no music in {options.music}")
     with tempfile.TemporaryDirectory(prefix="fpdb-bench-") as folder:
-        url = open_embedded(Path(folder, "database"))
-        migration.upgrade(url)
-        with connect(url) as connection:
-            report = run(connection, files, Path(folder), options)
+        with embedded_server(Path(folder, "database")) as url:
+            migration.upgrade(url)
+            with connect(url) as connection:
+                report = run(connection, files, Path(folder), options)
     print(json.dumps(report)) if options.json else show(report)
 
 
@@ -156,7 +156,7 @@ def run(
                         elapsed_ms,
                     )
                 )
-    for path in marks:
+    for path in (path for path in marks if path.stem in names.values()):
         matches, elapsed_ms = ask(path)
         best = matches[0] if matches else None
         trials.append(

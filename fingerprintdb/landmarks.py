@@ -84,7 +84,19 @@ def query_landmarks(peaks: Constellation, profile: Profile, probe: Probe) -> Lan
         used &= (frequency[0] >= 0) & (time[0] >= 1) & (time[0] <= profile.target_frames)
         hashes.append(pack(frequency[0][used], difference[0][used], time[0][used]))
         asked.append(frames[used])
-    return Landmarks(np.concatenate(hashes), np.concatenate(asked).astype(np.int32))
+    return _at_most(
+        probe.max_hashes,
+        Landmarks(np.concatenate(hashes), np.concatenate(asked).astype(np.int32)),
+    )
+
+
+def _at_most(count: int, landmarks: Landmarks) -> Landmarks:
+    """Leave some out, evenly over time, where more lay near a border than is usual."""
+    if len(landmarks) <= count:
+        return landmarks
+    in_time = np.argsort(landmarks.frames, kind="stable")
+    kept = in_time[np.arange(count) * len(in_time) // count]
+    return Landmarks(landmarks.hashes[kept], landmarks.frames[kept])
 
 
 Choice = tuple[Integers, npt.NDArray[np.bool_]]

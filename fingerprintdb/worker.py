@@ -70,6 +70,7 @@ def run_worker(url: str, extractor: Extractor, options: WorkerOptions) -> None:
     """Process jobs until a signal stops the worker, which lets running jobs end first."""
     with connect(url) as connection:
         require_head(connection)
+    logging.getLogger("procrastinate.worker").addFilter(_is_news)
     with pool(url, size=options.concurrency) as connections:
         jobs = Jobs(connections, extractor, options)
         asyncio.run(_run(create_app(url, jobs), options))
@@ -101,6 +102,7 @@ class Jobs:
             with self.connections.connection() as connection:
                 matches = process_query(connection, query, self.extractor)
         except Exception as error:
+            _log_failure(f"query {query_id}", error)
             with self.connections.connection() as connection:
                 fail_query(connection, query_id, _reason(error), again=self._again(error, context))
             raise
@@ -123,6 +125,7 @@ class Jobs:
             with self.connections.connection() as connection:
                 timings_ms = process(connection, job, self.extractor)
         except Exception as error:
+            _log_failure(f"asset {asset_id}: {kind}", error)
             with self.connections.connection() as connection:
                 assets.fail(connection, job, _reason(error), again=self._again(error, context))
             raise
@@ -180,6 +183,17 @@ async def _run(app: procrastinate.App, options: WorkerOptions) -> None:
             update_heartbeat_interval=options.heartbeat_sec,
             stalled_worker_timeout=options.stalled_after_sec,
         )
+
+
+def _log_failure(what: str, error: Exception) -> None:
+    """Log an expected failure in one line, an unexpected one with its traceback."""
+    unexpected = None if isinstance(error, FingerprintError) else error
+    logger.warning("%s failed: %s", what, _reason(error), exc_info=unexpected)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Drop the library's tracebacks of failed jobs: each failure was logged in our own words."""
+    return getattr(record, "action", None) not in {"job_error", "job_error_retry"}
 
 
 def _reason(error: Exception) -> str:

@@ -134,6 +134,10 @@ BEGIN
             USING ERRCODE = 'array_subscript_error';
     END IF;
     SELECT * INTO which FROM fpdb.model m WHERE m.model_id = coalesce(model, fpdb.active_model());
+    IF which.model_id IS NULL AND windows > 0 THEN
+        RAISE EXCEPTION 'there is no model %', coalesce(model::text, 'active in this database')
+            USING HINT = 'SELECT * FROM fpdb.model, or run: fpdb init';
+    END IF;
     RETURN QUERY
     WITH vote AS (
         SELECT q.start_sec, n.asset_id, n.start_time_sec, n.end_time_sec, n.similarity,

@@ -6,7 +6,7 @@ import os
 import subprocess
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,16 @@ WHERE backend_type = 'client backend' AND application_name <> %s
 
 
 def open_embedded(folder: Path) -> str:
-    """Start the server of `folder` where it does not run and return its URL.
+    """Start the server of `folder` where it does not run, for the rest of this program."""
+    stack = ExitStack()
+    url = stack.enter_context(embedded_server(folder))
+    atexit.register(stack.close)
+    return url
+
+
+@contextmanager
+def embedded_server(folder: Path) -> Iterator[str]:
+    """Start the server of `folder` where it does not run, and yield its URL.
 
     The folder is made on first use. The server stops when the last program that uses it
     ends, however the others ended: the one that leaves asks the server who is still there.
@@ -51,8 +60,10 @@ def open_embedded(folder: Path) -> str:
         url = f"{server.get_uri()}&application_name={name}"
         # Held until this program ends, so that no other finds the server unused before.
         presence = psycopg.connect(url, autocommit=True)
-    atexit.register(_leave, folder, server, presence, name)
-    return url
+    try:
+        yield url
+    finally:
+        _leave(folder, server, presence, name)
 
 
 def _server(data: Path) -> Any:

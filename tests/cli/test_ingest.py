@@ -125,7 +125,7 @@ def test_ctrl_c_leaves_whole_assets_and_a_second_run_goes_on(
     fpdb, migrated_url, environment, tmp_path: Path, json_lines
 ):
     rng = np.random.default_rng(3)
-    total = 30
+    total = 16
     for number in range(total):
         samples = rng.uniform(-0.5, 0.5, 12 * RATE_HZ).astype(np.float32)
         audio.encode(tmp_path / f"{number:02}.wav", samples, RATE_HZ)
@@ -137,7 +137,9 @@ def test_ctrl_c_leaves_whole_assets_and_a_second_run_goes_on(
         stderr=subprocess.PIPE,
         text=True,
         # A shell that runs the tests in the background has them ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(  # noqa: PLW1509
+            signal.SIGINT, signal.default_int_handler
+        ),
     )
     assert process.stdout
     assert json.loads(process.stdout.readline())["status"] == "ready"

@@ -25,7 +25,7 @@ def test_show_and_unknown_keys(fpdb, stocked_url, json_lines):
     key = json_lines(fpdb(stocked_url, "list", "--json"))[0]["asset_id"]
     (found,) = json_lines(fpdb(stocked_url, "show", key, "--json"))
     assert (found["asset_id"], found["models"], found["profile"]) == (key, ["builtin"], "default")
-    for command in ("show", "remove", "similar"):
+    for command in ("show", "similar"):
         run = fpdb(stocked_url, command, "4711")
         assert run.returncode == 1
         assert run.stderr.startswith("error: there is no asset 4711 — ")

@@ -309,6 +309,8 @@ def test_votes_come_from_the_index_of_hashes(library: Library) -> None:
         "SELECT pg_get_functiondef('fpdb.landmark_votes(int[], int[])'::regprocedure)"
     )
     with library.connection.transaction(force_rollback=True):
+        # As within landmark_alignments, which shuns such loops itself.
+        library.connection.execute("SET LOCAL enable_nestloop = off")
         for name, value in re.findall(r"SET (enable_\w+) TO '(\w+)'", definition):
             library.connection.execute(f"SET LOCAL {name} = {value}".encode())
         body = inner_query(definition)
