@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import resample_poly
 
 from fingerprintdb.audio import AudioError, AudioInfo, Samples, decode, probe
 from fingerprintdb.embedding import Embedder
@@ -214,6 +213,9 @@ def _embed(
 def _resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
     if from_hz == to_hz:
         return samples
+    # Few need it, and importing it takes a second.
+    from scipy.signal import resample_poly  # noqa: PLC0415
+
     return np.asarray(resample_poly(samples, to_hz, from_hz), np.float32)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import rfft
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
-from scipy.signal.windows import hann
 
 from fingerprintdb.profile import Profile
 
@@ -77,7 +76,7 @@ def _log_power(
 ) -> Iterator[Spectrogram]:
     """Yield rows of log power, one a frame, up to a little over the highest band."""
     size = profile.window_samples
-    window = hann(size, sym=False).astype(np.float32) * np.float32(2 / size)
+    window = np.hanning(size + 1)[:-1].astype(np.float32) * np.float32(2 / size)
     bin_hz = profile.sample_rate_hz / size
     highest = int(profile.band_edges_hz[-1] / bin_hz) + profile.level_bins // 2 + 1
     rest = np.empty(0, np.float32)

@@ -107,7 +107,7 @@ def explained(url: str) -> Iterator[None]:
     try:
         yield
     except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else "no answer"
+        reason = (str(error).strip() or "no answer").splitlines()[0]
         raise DatabaseUnreachableError(
             f"cannot connect to {address(url)}: {reason}",
             "check FPDB_DATABASE_URL, and that the server runs and lets you in",
