@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     max_attempts: int = Field(
         5, ge=1, le=100, description="How often a job is tried while its source is unreachable."
     )
+    poll_sec: float = Field(
+        5.0, gt=0, description="Seconds between a worker's looks at the queue without a NOTIFY."
+    )
     heartbeat_sec: float = Field(
         10.0, gt=0, description="Seconds between a worker's signs of life."
     )

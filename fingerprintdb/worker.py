@@ -39,6 +39,8 @@ class WorkerOptions:
     queues: tuple[str, ...] = QUEUES
     concurrency: int = 1
     max_attempts: int = 5
+    poll_sec: float = 5.0
+    """What a lost notification costs."""
     heartbeat_sec: float = 10.0
     stalled_after_sec: float = 30.0
     wait: bool = True
@@ -151,7 +153,7 @@ def create_app(url: str, jobs: Jobs) -> procrastinate.App:
     for name in QUEUES:
         app.task(name=name, queue=name, retry=retry, pass_context=True)(getattr(jobs, name))
 
-    @app.periodic(cron="* * * * *")
+    @app.periodic(cron="* * * * * */10")  # the sixth field is seconds
     @app.task(name="recover", queue=MAINTENANCE)
     async def recover(timestamp: int) -> None:
         """Give the jobs of dead workers back to the queue."""
@@ -180,6 +182,7 @@ async def _run(app: procrastinate.App, options: WorkerOptions) -> None:
             concurrency=options.concurrency,
             wait=options.wait,
             delete_jobs="successful",
+            fetch_job_polling_interval=options.poll_sec,
             update_heartbeat_interval=options.heartbeat_sec,
             stalled_worker_timeout=options.stalled_after_sec,
         )

@@ -247,9 +247,10 @@ def statements(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", sorted(migration.sql_folder().glob("*.sql")), ids=lambda p: p.name)
-def test_sql_holds_only_what_can_be_replaced(path: Path) -> None:
+def test_sql_holds_only_what_can_be_run_again(path: Path) -> None:
     for statement in statements(path.read_text()):
-        assert statement.startswith(("CREATE OR REPLACE ", "COMMENT ON "))
+        # A block sets what the queue's library leaves open; a second upgrade finds it set.
+        assert statement.startswith(("CREATE OR REPLACE ", "COMMENT ON ", "DO "))
 
 
 def test_no_revision_creates_functions_views_or_triggers(

@@ -34,6 +34,7 @@ def worker(
         queues=wanted,
         concurrency=concurrency or settings.concurrency,
         max_attempts=settings.max_attempts,
+        poll_sec=settings.poll_sec,
         heartbeat_sec=settings.heartbeat_sec,
         stalled_after_sec=settings.stalled_after_sec,
         wait=not once,
