@@ -18,7 +18,8 @@ class Segment:
     """One window of a recording: its place in time and its sound.
 
     `samples` is 1-D float32 mono and the segment's own copy; `start_sec` and `end_sec` are where
-    its first sample starts and its last one ends, so a shortened last window says so.
+    its first sample starts and its last one ends (to half a sample), so a shortened last window
+    says so.
     """
 
     index: int
@@ -65,9 +66,10 @@ def cut(
     if min(duration, round(hop_sec * sample_rate_hz), limit) < 1:
         raise ValueError("duration, hop and maximum length must each be at least one sample")
 
-    def segment(index: int, start: int, samples: Samples) -> Segment:
-        end = start + samples.size
-        return Segment(index, start / sample_rate_hz, end / sample_rate_hz, samples.copy())
+    def segment(index: int, samples: Samples) -> Segment:
+        # The nominal start: the sample nearest to it lies at most half a sample away.
+        start_sec = index * hop_sec
+        return Segment(index, start_sec, start_sec + samples.size / sample_rate_hz, samples.copy())
 
     index = start = 0  # the next window, and its first sample
     # The audio from sample `held_from` up to `read`, joined only when a window is full.
@@ -80,7 +82,7 @@ def cut(
             continue
         audio = np.concatenate(held)
         while read >= start + duration:
-            yield segment(index, start, audio[start - held_from :][:duration])
+            yield segment(index, audio[start - held_from :][:duration])
             index += 1
             start = round(index * hop_sec * sample_rate_hz)
         held, held_from = [audio[max(start - held_from, 0) :].copy()], min(start, read)
@@ -88,7 +90,7 @@ def cut(
     covered = 0 if index == 0 else round((index - 1) * hop_sec * sample_rate_hz) + duration
     fresh = read - max(start, covered)
     if fresh >= (1 if index == 0 else MIN_TAIL_SEC * sample_rate_hz):
-        yield segment(index, start, np.concatenate(held)[start - held_from :])
+        yield segment(index, np.concatenate(held)[start - held_from :])
 
 
 def _up_to(blocks: Iterable[Samples], limit: float) -> Iterator[Samples]:
