@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -82,11 +84,13 @@ class Clip:
 
 
 class _Meter:
-    """Measures blocks on their way: time spent decoding, samples, peak level."""
+    """Measures blocks on their way and keeps the first `keep_samples`, to be heard again."""
 
-    def __init__(self, blocks: Iterator[Samples], timings: Timings) -> None:
+    def __init__(self, blocks: Iterator[Samples], timings: Timings, keep_samples: int = 0) -> None:
         self._blocks = blocks
         self._timings = timings
+        self._keep_samples = keep_samples
+        self.kept: list[Samples] = []
         self.samples = 0
         self.peak = 0.0
 
@@ -97,6 +101,8 @@ class _Meter:
             self._timings.add("decode", began)
             if block is None:
                 return
+            if self.samples < self._keep_samples:
+                self.kept.append(block)
             self.samples += len(block)
             self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
             yield block
@@ -107,39 +113,28 @@ def extract_landmarks(source: Source, profile: Profile, timings: Timings) -> Ref
 
     Raises AudioError where there is nothing to fingerprint: no audio, silence, under 0.75 s.
     """
-    info = probe(source.file)
-    meter = _Meter(decode(source.file, profile.sample_rate_hz), timings)
-    began, decoding = time.perf_counter(), timings.ms.get("decode", 0.0)
-    landmarks = reference_landmarks(find_peaks(meter, profile), profile)
-    _book_rest(timings, "landmarks", began, decoding)
-    duration_sec = meter.samples / profile.sample_rate_hz
-    _require_sound(duration_sec, meter.peak, landmarks)
-    return ReferenceLandmarks(info, duration_sec, landmarks)
+    blocks = decode(source.file, profile.sample_rate_hz)
+    return _landmarks(source, profile, _Meter(blocks, timings), timings)
 
 
 def extract_embeddings(
     source: Source, embedder: Embedder, windowing: Windowing, timings: Timings
 ) -> list[EmbeddedSegment]:
     """Return the windows of a recording with their vectors, a batch in memory at a time."""
-    # A model that listens lower than the asset asks for is given what it listens to; one that
-    # listens higher gets the sound band-limited as asked, at its own rate.
-    rate_hz = min(windowing.sample_rate_hz, embedder.sample_rate_hz)
-    segments = cut(
-        iter(_Meter(decode(source.file, rate_hz), timings)),
-        rate_hz,
-        duration_sec=windowing.segment_duration_sec,
-        hop_sec=windowing.segment_hop_sec,
-        max_audio_length_sec=windowing.max_audio_length_sec,
-    )
-    embedded: list[EmbeddedSegment] = []
-    batch: list[Segment] = []
-    for segment in segments:
-        batch.append(segment)
-        if len(batch) == BATCH_SEGMENTS:
-            embedded += _embed(batch, embedder, rate_hz, windowing.normalize_embeddings, timings)
-            batch = []
-    embedded += _embed(batch, embedder, rate_hz, windowing.normalize_embeddings, timings)
-    return embedded
+    blocks = decode(source.file, _rate_hz(embedder, windowing))
+    return _segments(iter(_Meter(blocks, timings)), embedder, windowing, timings)
+
+
+def extract(
+    source: Source, profile: Profile, embedder: Embedder, windowing: Windowing, timings: Timings
+) -> tuple[ReferenceLandmarks, list[EmbeddedSegment]]:
+    """Return both kinds of a recording, decoded once where both listen at one rate."""
+    blocks = decode(source.file, profile.sample_rate_hz)
+    meter = _Meter(blocks, timings, _shared_samples(profile, embedder, windowing))
+    found = _landmarks(source, profile, meter, timings)
+    if meter.kept:
+        return found, _segments(iter(meter.kept), embedder, windowing, timings)
+    return found, extract_embeddings(source, embedder, windowing, timings)
 
 
 def describe_clip(
@@ -153,35 +148,74 @@ def describe_clip(
 
     Raises AudioError where there is nothing to ask with: no audio, silence, under 0.75 s.
     """
+    windowing = Windowing()
     blocks = decode(source.file, profile.sample_rate_hz, max_duration_sec=QUERY_MAX_SEC)
-    meter = _Meter(blocks, timings)
-    began, decoding = time.perf_counter(), timings.ms.get("decode", 0.0)
-    peaks = find_peaks(
-        meter,
-        profile,
-        peaks_per_cell=probe_density.peaks_per_cell,
-        oversampling=probe_density.oversampling,
-    )
-    landmarks = query_landmarks(peaks, profile, probe_density)
-    _book_rest(timings, "landmarks", began, decoding)
-    duration_sec = meter.samples / profile.sample_rate_hz
-    _require_sound(duration_sec, meter.peak, landmarks)
-    heard = (
-        []
-        if embedder is None
-        else [
-            segment
-            for segment in extract_embeddings(source, embedder, Windowing(), timings)
-            if segment.vector is not None
-        ]
-    )
-    vectors = [segment.vector for segment in heard if segment.vector is not None]
+    shared = _shared_samples(profile, embedder, windowing) if embedder else 0
+    meter = _Meter(blocks, timings, shared)
+    with _booked(timings, "landmarks"):
+        peaks = find_peaks(
+            meter,
+            profile,
+            peaks_per_cell=probe_density.peaks_per_cell,
+            oversampling=probe_density.oversampling,
+        )
+        landmarks = query_landmarks(peaks, profile, probe_density)
+    duration_sec = _require_sound(meter, profile, landmarks)
+    heard: list[EmbeddedSegment] = []
+    if embedder and meter.kept:
+        heard = _segments(iter(meter.kept), embedder, windowing, timings)
+    elif embedder:
+        heard = extract_embeddings(source, embedder, windowing, timings)
+    spoken = [(s.start_sec, s.vector) for s in heard if s.vector is not None]
     return Clip(
         duration_sec,
         landmarks,
-        np.stack(vectors) if vectors else np.empty((0, 512), np.float32),
-        [segment.start_sec for segment in heard],
+        np.stack([vector for _, vector in spoken]) if spoken else np.empty((0, 512), np.float32),
+        [start_sec for start_sec, _ in spoken],
     )
+
+
+def _landmarks(
+    source: Source, profile: Profile, meter: _Meter, timings: Timings
+) -> ReferenceLandmarks:
+    info = probe(source.file)
+    with _booked(timings, "landmarks"):
+        landmarks = reference_landmarks(find_peaks(meter, profile), profile)
+    return ReferenceLandmarks(info, _require_sound(meter, profile, landmarks), landmarks)
+
+
+def _segments(
+    blocks: Iterator[Samples], embedder: Embedder, windowing: Windowing, timings: Timings
+) -> list[EmbeddedSegment]:
+    rate_hz = _rate_hz(embedder, windowing)
+    segments = cut(
+        blocks,
+        rate_hz,
+        duration_sec=windowing.segment_duration_sec,
+        hop_sec=windowing.segment_hop_sec,
+        max_audio_length_sec=windowing.max_audio_length_sec,
+    )
+    embedded: list[EmbeddedSegment] = []
+    while batch := list(islice(segments, BATCH_SEGMENTS)):
+        embedded += _embed(batch, embedder, rate_hz, windowing.normalize_embeddings, timings)
+    return embedded
+
+
+def _rate_hz(embedder: Embedder, windowing: Windowing) -> int:
+    """Return the rate to decode at for an embedder.
+
+    A model that listens lower than the asset asks for is given what it listens to; one that
+    listens higher gets the sound band-limited as asked, at its own rate.
+    """
+    return min(windowing.sample_rate_hz, embedder.sample_rate_hz)
+
+
+def _shared_samples(profile: Profile, embedder: Embedder, windowing: Windowing) -> int:
+    """Return how much of the landmarks' sound the embedder wants to hear: none at another rate."""
+    cap_sec = windowing.max_audio_length_sec
+    if cap_sec is None or _rate_hz(embedder, windowing) != profile.sample_rate_hz:
+        return 0
+    return round(cap_sec * profile.sample_rate_hz)
 
 
 def _embed(
@@ -219,17 +253,24 @@ def _resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
     return np.asarray(resample_poly(samples, to_hz, from_hz), np.float32)
 
 
-def _book_rest(timings: Timings, stage: str, began: float, decoding_ms: float) -> None:
-    """Book the time since `began` to a stage, less what decoding took meanwhile."""
-    spent_ms = (time.perf_counter() - began) * 1000
-    timings.ms[stage] = spent_ms - (timings.ms.get("decode", 0.0) - decoding_ms)
+@contextmanager
+def _booked(timings: Timings, stage: str) -> Iterator[None]:
+    """Book the time of a block to a stage, less what decoding took meanwhile."""
+    began, decoding_ms = time.perf_counter(), timings.ms.get("decode", 0.0)
+    yield
+    timings.ms[stage] = (time.perf_counter() - began) * 1000 - (
+        timings.ms.get("decode", 0.0) - decoding_ms
+    )
 
 
-def _require_sound(duration_sec: float, peak: float, landmarks: Landmarks) -> None:
+def _require_sound(meter: _Meter, profile: Profile, landmarks: Landmarks) -> float:
+    """Return the duration in seconds; AudioError where there is too little to go by."""
+    duration_sec = meter.samples / profile.sample_rate_hz
     if duration_sec < MIN_DURATION_SEC:
         raise AudioError(
             f"{duration_sec:.2f} s of sound is too short to fingerprint",
             f"supply at least {MIN_DURATION_SEC} s",
         )
-    if peak < SILENT_PEAK or not len(landmarks):
+    if meter.peak < SILENT_PEAK or not len(landmarks):
         raise AudioError("the recording is silent", "supply one with sound")
+    return duration_sec

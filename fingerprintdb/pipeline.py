@@ -10,17 +10,17 @@ from psycopg.types.json import Jsonb
 
 from fingerprintdb.audio import AudioError
 from fingerprintdb.embedding import Embedder, ModelError, load
-from fingerprintdb.errors import FingerprintError
 from fingerprintdb.extraction import (
     ReferenceLandmarks,
     Timings,
     Windowing,
     describe_clip,
+    extract,
     extract_embeddings,
     extract_landmarks,
 )
 from fingerprintdb.profile import DEFAULT_PROBE, DEFAULT_PROFILE, Probe, Profile
-from fingerprintdb.source import MAX_BYTES, Source, open_source, redact
+from fingerprintdb.source import MAX_BYTES, Source, SourceError, open_source, redact
 from fingerprintdb.store import asset as assets
 from fingerprintdb.store.asset import Claim
 from fingerprintdb.store.database import Connection
@@ -30,7 +30,7 @@ from fingerprintdb.store.embeddings import (
     copy_segments,
     store_embeddings,
 )
-from fingerprintdb.store.landmarks import copy_postings, register_profile, store_landmarks
+from fingerprintdb.store.landmarks import copy_postings, require_profile, store_landmarks
 from fingerprintdb.store.match import Match, Scope, match, similar_to
 from fingerprintdb.store.query import Query, answer_query
 
@@ -194,23 +194,20 @@ def ingest(
     The same bytes in the same collection are skipped.
     """
     timings = Timings()
-    windowing = Windowing()
     sha256 = None
+    profile_id = require_profile(connection, extractor.profile)
+    model, embedder = extractor.embedder(connection)
+    began = time.perf_counter()
     try:
-        began = time.perf_counter()
-        model, embedder = extractor.embedder(connection)
         with extractor.open(uri) as source:
             timings.add("open", began)
             sha256 = source.sha256
             same = assets.find_same(connection, collection, sha256)
             if same:
                 return Ingested(same["asset_id"], uri, "skipped", same["duration_sec"], timings.ms)
-            found = extract_landmarks(source, extractor.profile, timings)
-            segments = extract_embeddings(source, embedder, windowing, timings)
+            found, segments = extract(source, extractor.profile, embedder, Windowing(), timings)
             values = _described(source, found) | _titles(found.info.tags, uri)
-    except FingerprintError as error:
-        if isinstance(error, ModelError):
-            raise
+    except (AudioError, SourceError) as error:
         asset_id = _insert_failed(connection, uri, collection, content_type, str(error), sha256)
         return Ingested(asset_id, redact(uri), "failed", None, timings.ms, str(error))
     began = time.perf_counter()
@@ -225,7 +222,7 @@ def ingest(
             "uri": uri,
             "collection": collection,
             "content_type": content_type,
-            "profile_id": register_profile(connection, extractor.profile),
+            "profile_id": profile_id,
             "landmark_count": len(found.landmarks),
             "landmark_status": "ready",
             "embedding_status": "ready",

@@ -27,7 +27,8 @@ BEGIN
     END IF;
     IF digest IS DISTINCT FROM active.digest THEN
         RAISE EXCEPTION 'the query was made with profile %, the landmarks here with %', digest, active.digest
-            USING HINT = 'ask with a program of the same profile, or reprocess: SELECT fpdb.reprocess()',
+            USING HINT = format('use a program with that profile, or move the database to this one:'
+                ' SELECT fpdb.activate_profile(%L)', digest),
                 ERRCODE = 'data_exception';
     END IF;
     RETURN active.profile_id;
@@ -35,6 +36,29 @@ END
 $$;
 COMMENT ON FUNCTION fpdb.require_profile(text) IS
     'Returns the active profile''s key, or raises an error when a query brings another digest.';
+
+CREATE OR REPLACE FUNCTION fpdb.activate_profile(digest text) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    chosen smallint := (SELECT p.profile_id FROM fpdb.profile p WHERE p.digest = activate_profile.digest);
+    queued bigint;
+BEGIN
+    IF chosen IS NULL THEN
+        RAISE EXCEPTION 'no program has brought a profile %', digest
+            USING HINT = 'run `fpdb migrate` with the program that has it';
+    END IF;
+    UPDATE fpdb.profile p SET is_active = false WHERE p.is_active AND p.profile_id <> chosen;
+    UPDATE fpdb.profile p SET is_active = true WHERE NOT p.is_active AND p.profile_id = chosen;
+    UPDATE fpdb.asset a SET landmark_revision = landmark_revision + 1
+    WHERE a.profile_id IS DISTINCT FROM chosen AND a.landmark_status <> 'queued';
+    GET DIAGNOSTICS queued = ROW_COUNT;
+    RETURN queued;
+END
+$$;
+COMMENT ON FUNCTION fpdb.activate_profile(text) IS
+    'Makes a profile the one that is searched, queues every asset whose landmarks are of another, and returns how many.';
 
 CREATE OR REPLACE FUNCTION fpdb.register_model(
     name text, revision text, source text, dims int, sample_rate int,

@@ -119,6 +119,17 @@ def explained(url: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def answered() -> Iterator[None]:
+    """Turn what our SQL functions refuse, with its hint, into DatabaseError."""
+    try:
+        yield
+    except (psycopg.errors.RaiseException, psycopg.errors.DataException) as error:
+        raise DatabaseError(
+            error.diag.message_primary or str(error), error.diag.message_hint or ""
+        ) from error
+
+
 def vector_schema(connection: psycopg.Connection[Any]) -> str:
     """Return the schema that holds pgvector; DatabaseError where it is absent or too old."""
     row = connection.execute(

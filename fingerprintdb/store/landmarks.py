@@ -6,7 +6,7 @@ import numpy as np
 
 from fingerprintdb.profile import Profile
 from fingerprintdb.store.asset import Claim, is_current
-from fingerprintdb.store.database import Connection
+from fingerprintdb.store.database import Connection, answered
 
 if TYPE_CHECKING:
     from fingerprintdb.landmarks import Landmarks
@@ -28,12 +28,12 @@ COPY_ROW = np.dtype(
 )
 
 
-def active_profile(connection: Connection) -> tuple[int, str] | None:
-    """Return (profile_id, digest) of the profile that is searched; None before `fpdb init`."""
-    row = connection.execute(
-        "SELECT profile_id, digest FROM fpdb.profile WHERE is_active"
-    ).fetchone()
-    return (int(row[0]), str(row[1])) if row else None
+def require_profile(connection: Connection, profile: Profile) -> int:
+    """Return the key of the profile that is searched; DatabaseError if it is another one."""
+    with answered():
+        row = connection.execute("SELECT fpdb.require_profile(%s)", (profile.digest,)).fetchone()
+    assert row is not None  # noqa: S101 — a function always gives a row
+    return int(row[0])
 
 
 def register_profile(connection: Connection, profile: Profile) -> int:
@@ -69,11 +69,11 @@ def store_landmarks(
             " landmark_count = %(count)s, processed_at = now(), sha256 = %(sha256)s,"
             " audio_source_type = %(audio_source_type)s, duration_sec = %(duration_sec)s,"
             " source_sample_rate = %(source_sample_rate)s,"
-            " profile_id = fpdb.require_profile(%(digest)s) WHERE asset_id = %(asset_id)s",
+            " profile_id = %(profile_id)s WHERE asset_id = %(asset_id)s",
             {
                 **described,
                 "count": len(landmarks),
-                "digest": profile.digest,
+                "profile_id": require_profile(connection, profile),
                 "asset_id": job.asset_id,
             },
         )

@@ -7,7 +7,7 @@ from pgvector import Vector
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from fingerprintdb.store.database import Connection
+from fingerprintdb.store.database import Connection, answered
 
 if TYPE_CHECKING:
     from fingerprintdb.extraction import Clip
@@ -73,7 +73,7 @@ def match(
         "content_type": scope.content_type,
         "metadata": None if scope.metadata is None else Jsonb(scope.metadata),
     }
-    with connection.cursor(row_factory=dict_row) as cursor:
+    with answered(), connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(statement, values).fetchall()
     return [_match(row) for row in rows]
 
