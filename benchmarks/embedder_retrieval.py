@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
 
+from benchmarks.shared_audio import holds
 from fingerprintdb.audio import AudioError, decode
 from fingerprintdb.embedding import Embedder, load
+from fingerprintdb.noise import add_pink_noise
 from fingerprintdb.segments import Segment, cut
 
 Samples = NDArray[np.float32]
@@ -66,25 +67,10 @@ def draw(pieces: list[Samples], rate_hz: int, rng: np.random.Generator) -> Itera
                 yield Clip(number, samples)
 
 
-def disturb(clip: Samples, condition: str, rate_hz: int, rng: np.random.Generator) -> Samples:
+def disturb(clip: Samples, condition: str, seed: int) -> Samples:
     if condition == "20 dB quieter":
         return np.multiply(clip, 0.1, dtype=np.float32)
-    if condition == "clean":
-        return clip
-    frequencies_hz = np.fft.rfftfreq(clip.size, 1 / rate_hz)
-    spectrum = rng.standard_normal((frequencies_hz.size, 2)) @ (1, 1j)
-    noise = np.fft.irfft(spectrum / np.sqrt(np.maximum(frequencies_hz, 20.0)), clip.size)
-    power_ratio = np.mean(np.square(clip, dtype=np.float64)) / np.mean(noise**2)
-    noisy: Samples = np.add(clip, noise * np.sqrt(power_ratio / 10.0)).astype(np.float32)
-    return noisy
-
-
-def holds(recording: Samples, clip: Samples) -> bool:
-    """Whether some stretch of the recording is the clip, give or take a mix or an encoder."""
-    products = fftconvolve(recording, clip[::-1], "valid")
-    energy = np.concatenate(([0.0], np.cumsum(np.square(recording, dtype=np.float64))))
-    norms = np.sqrt(np.maximum(energy[clip.size :] - energy[: -clip.size], 1e-9))
-    return bool(np.max(np.abs(products) / norms) >= 0.5 * np.linalg.norm(clip))
+    return clip if condition == "clean" else add_pink_noise(clip, 10.0, seed)
 
 
 def measure(embedder: Embedder, folder: Path, seed: int) -> dict[str, Any]:
@@ -112,7 +98,7 @@ def measure(embedder: Embedder, folder: Path, seed: int) -> dict[str, Any]:
     reporting = reports[asked]
     rows = []
     for condition in CONDITIONS:
-        heard = [disturb(clip.samples, condition, rate_hz, rng) for clip in clips]
+        heard = [disturb(clip.samples, condition, n) for n, clip in enumerate(clips)]
         similarity = embedder.embed_audio(heard) @ index.T
         right = np.where(owners == asked[:, np.newaxis], similarity, -1.0).max(axis=1)
         wrong = np.where(owners == asked[:, np.newaxis], -1.0, similarity).max(axis=1)

@@ -25,8 +25,9 @@ DECLARE
     which smallint := coalesce(model, fpdb.active_model());
     narrowed boolean := num_nonnulls(collection, content_type, metadata, exclude_asset) > 0;
 BEGIN
-    IF which IS NULL THEN
-        RAISE EXCEPTION 'no embedding model is active in this database' USING HINT = 'run: fpdb init';
+    IF which IS NULL OR NOT EXISTS (SELECT FROM fpdb.model m WHERE m.model_id = which) THEN
+        RAISE EXCEPTION 'there is no model %', coalesce(model::text, 'active in this database')
+            USING HINT = 'SELECT * FROM fpdb.model, or run: fpdb init';
     END IF;
     -- The scan of the graph looks at ef_search vectors, and k must be among them; the function's
     -- own SET clause gives the caller's value back.

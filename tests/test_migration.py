@@ -20,7 +20,7 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from conftest import Library, random_vectors
+from library import Library, random_vectors
 from psycopg import sql
 
 from fingerprintdb.profile import DEFAULT_PROFILE

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
-from conftest import Library, random_landmarks, random_vectors
+from library import Library, random_landmarks, random_vectors
 
 from fingerprintdb.store.database import Connection, connect
 

@@ -3,11 +3,12 @@
 import numpy as np
 import psycopg
 import pytest
-from conftest import Library, random_landmarks, random_vectors
+from library import Library, random_landmarks, random_vectors
 
 from fingerprintdb.profile import DEFAULT_PROFILE, Profile
+from fingerprintdb.store.database import DatabaseError
 from fingerprintdb.store.embeddings import active_model, has_active_model
-from fingerprintdb.store.landmarks import active_profile, register_profile
+from fingerprintdb.store.landmarks import register_profile, require_profile
 
 OTHER_PROFILE = Profile(name="other", fan_out=DEFAULT_PROFILE.fan_out + 1)
 
@@ -23,12 +24,12 @@ def activate(library: Library, model_id: int) -> None:
 
 
 def test_the_first_profile_becomes_the_active_one(library: Library) -> None:
-    assert active_profile(library.connection) == (1, DEFAULT_PROFILE.digest)
+    assert require_profile(library.connection, DEFAULT_PROFILE) == 1
 
 
 def test_a_second_profile_is_known_but_not_active(library: Library) -> None:
     key = register_profile(library.connection, OTHER_PROFILE)
-    assert active_profile(library.connection) == (1, DEFAULT_PROFILE.digest)
+    assert require_profile(library.connection, DEFAULT_PROFILE) == 1
     assert library.rows("SELECT name, is_active FROM fpdb.profile WHERE profile_id = %s", key) == [
         ("other", False)
     ]
@@ -65,7 +66,7 @@ def test_another_profile_is_refused_with_the_remedy(library: Library, digest: st
     assert DEFAULT_PROFILE.digest in diagnosis.message_primary
     assert digest is None or digest in diagnosis.message_primary
     assert diagnosis.message_hint is not None
-    assert "fpdb.reprocess()" in diagnosis.message_hint
+    assert "fpdb.activate_profile" in diagnosis.message_hint
 
 
 def test_a_query_before_any_profile_is_told_what_to_run(library: Library) -> None:
@@ -203,6 +204,31 @@ def test_vectors_of_another_model_are_never_returned(library: Library) -> None:
     assert library.rows(nearest, vectors[0], None) == [(ours,)]
     assert library.rows(nearest, vectors[0], 1) == [(ours,)]
     assert library.rows(nearest, vectors[0], second) == [(theirs,)]
-    assert library.rows(nearest, vectors[0], 77) == []
+    with pytest.raises(psycopg.errors.RaiseException, match="there is no model 77"):
+        library.rows(nearest, vectors[0], 77)
     activate(library, second)
     assert library.rows(nearest, vectors[0], None) == [(theirs,)]
+
+
+def test_another_profile_is_refused_with_the_way_to_change(library: Library) -> None:
+    register_profile(library.connection, OTHER_PROFILE)
+    with pytest.raises(DatabaseError, match=r"made with profile .*activate_profile"):
+        require_profile(library.connection, OTHER_PROFILE)
+
+
+def test_activating_a_profile_queues_what_has_landmarks_of_another(library: Library) -> None:
+    asset_id = library.add(random_landmarks(np.random.default_rng(1), duration_sec=5))
+    key = register_profile(library.connection, OTHER_PROFILE)
+    assert library.value("SELECT fpdb.activate_profile(%s)", OTHER_PROFILE.digest) == 1
+    assert require_profile(library.connection, OTHER_PROFILE) == key
+    assert library.rows("SELECT landmark_status, embedding_status FROM fpdb.asset") == [
+        ("queued", "ready")
+    ]
+    assert library.rows("SELECT queue_name, args FROM fpdb_queue.procrastinate_jobs") == [
+        ("landmark", {"asset_id": asset_id, "revision": 2})
+    ]
+
+
+def test_an_unknown_profile_cannot_be_activated(library: Library) -> None:
+    with pytest.raises(psycopg.errors.RaiseException, match="no program has brought"):
+        library.value("SELECT fpdb.activate_profile('0000')")

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import psycopg
 import pytest
-from conftest import Library, excerpt, random_landmarks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from library import Library, excerpt, random_landmarks
 
 from fingerprintdb.landmarks import Landmarks
 from fingerprintdb.profile import DEFAULT_PROFILE

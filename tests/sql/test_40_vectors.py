@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
-from conftest import Library, Vectors, random_vectors
+from library import Library, Vectors, random_vectors
 from pgvector import Vector
 
 HOP_SEC = 2.5
@@ -134,9 +134,9 @@ def test_no_active_model_is_an_error_with_the_remedy(library: Library) -> None:
     vectors = random_vectors(np.random.default_rng(1), 1)
     library.add(vectors=vectors)
     library.connection.execute("UPDATE fpdb.model SET state = 'shadow'")
-    with pytest.raises(psycopg.errors.RaiseException, match="no embedding model is active") as told:
+    with pytest.raises(psycopg.errors.RaiseException, match="no model active") as told:
         nearest(library, vectors[0])
-    assert told.value.diag.message_hint == "run: fpdb init"
+    assert "fpdb init" in str(told.value.diag.message_hint)
     with pytest.raises(psycopg.errors.RaiseException, match="no model active"):
         match(library, vectors, [0.0])
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Library, Vectors, excerpt, random_landmarks, random_vectors
+from library import Library, Vectors, excerpt, random_landmarks, random_vectors
 from pgvector import Vector
 
 from fingerprintdb.landmarks import Landmarks

@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Library
+from library import Library
 
 from fingerprintdb.store.database import Connection, connect
 from fingerprintdb.store.match import Match

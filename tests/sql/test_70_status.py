@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import Library, random_vectors
+from library import Library, random_vectors
 
 from fingerprintdb.store.status import status
 
