@@ -191,7 +191,8 @@ def ingest(
 ) -> Ingested:
     """Bring one source in, whole, in one transaction; what fails is a row with the reason.
 
-    The same bytes in the same collection are skipped.
+    The same bytes in the same collection are skipped; other bytes under the same URI replace
+    what was there, which keeps its key.
     """
     timings = Timings()
     sha256 = None
@@ -217,7 +218,6 @@ def ingest(
         same = assets.find_same(connection, collection, sha256)
         if same:
             return Ingested(same["asset_id"], uri, "skipped", same["duration_sec"], timings.ms)
-        assets.remove_failed(connection, collection, uri)
         values |= {
             "uri": uri,
             "collection": collection,
@@ -227,7 +227,7 @@ def ingest(
             "landmark_status": "ready",
             "embedding_status": "ready",
         }
-        asset_id = assets.insert(connection, values)
+        asset_id = assets.put(connection, values)
         copy_postings(connection, asset_id, found.landmarks)
         copy_segments(connection, asset_id, model.model_id, segments)
     timings.add("store", began)
@@ -243,8 +243,10 @@ def _insert_failed(
     sha256: str | None,
 ) -> int:
     with connection.transaction():
-        assets.remove_failed(connection, collection, uri)
-        return assets.insert(
+        former = assets.find_uri(connection, collection, uri)
+        if former is not None and former["status"] == "ready":
+            return int(former["asset_id"])  # what was stored of it stays good
+        return assets.put(
             connection,
             {
                 "uri": uri,

@@ -60,7 +60,7 @@ def identify(
     settings: Settings = context.obj.settings
     url = open_ready(settings)
     from fingerprintdb import pipeline
-    from fingerprintdb.store import asset as assets
+    from fingerprintdb.store import library
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.match import Scope
 
@@ -71,9 +71,9 @@ def identify(
     worst = 0
     with connect(url) as connection:
         if collection is not None:
-            assets.require_collection(connection, collection)
+            library.require_collection(connection, collection)
         if content_type is not None:
-            assets.require_content_type(connection, content_type)
+            library.require_content_type(connection, content_type)
         if not landmarks_only:
             extractor.embedder(connection)
         for clip in clips:

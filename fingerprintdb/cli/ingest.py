@@ -119,15 +119,15 @@ def ingest_all(
     Each is one transaction, so that whatever ends this leaves whole assets only.
     """
     from fingerprintdb import pipeline
-    from fingerprintdb.store import asset as assets
+    from fingerprintdb.store import library
     from fingerprintdb.store.database import pool
 
     threads = min(jobs or settings.concurrency, len(uris))
     extractor = pipeline.Extractor(max_source_bytes=settings.max_source_bytes)
     with Progress(len(uris)) as progress, pool(url, size=threads) as connections:
         with connections.connection() as connection:
-            assets.require_content_type(connection, content_type)
-            assets.ensure_collection(connection, collection)
+            library.require_content_type(connection, content_type)
+            library.ensure_collection(connection, collection)
             extractor.embedder(connection)
 
         def work(uri: str) -> pipeline.Ingested:
@@ -155,16 +155,16 @@ def ingest_all(
 def _queue(url: str, uris: list[str], collection: str, content_type: str) -> "Iterator[Ingested]":
     """Insert in one statement what the collection does not hold yet."""
     from fingerprintdb.pipeline import Ingested
-    from fingerprintdb.store import asset as assets
+    from fingerprintdb.store import library
     from fingerprintdb.store.database import connect
 
     with connect(url) as connection, connection.transaction():
-        assets.require_content_type(connection, content_type)
-        assets.ensure_collection(connection, collection)
-        known = assets.known_uris(connection, collection, uris)
+        library.require_content_type(connection, content_type)
+        library.ensure_collection(connection, collection)
+        known = library.known_uris(connection, collection, uris)
         new = [uri for uri in uris if uri not in known]
         keys = dict(
-            zip(new, assets.insert_queued(connection, new, collection, content_type), strict=True)
+            zip(new, library.insert_queued(connection, new, collection, content_type), strict=True)
         )
     for uri in uris:
         yield Ingested(keys.get(uri), uri, "queued" if uri in keys else "skipped")

@@ -31,8 +31,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List assets."""
-    from fingerprintdb.store.asset import listing
     from fingerprintdb.store.database import connect
+    from fingerprintdb.store.library import listing
 
     with connect(open_ready(context.obj.settings)) as connection:
         found = listing(
@@ -61,11 +61,11 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show everything known of an asset."""
-    from fingerprintdb.store import asset as assets
+    from fingerprintdb.store import library
     from fingerprintdb.store.database import connect
 
     with connect(open_ready(context.obj.settings)) as connection:
-        found = assets.show(connection, asset_id)
+        found = library.show(connection, asset_id)
     if found is None:
         raise _unknown([asset_id])
     if as_json:
@@ -90,14 +90,14 @@ def similar(
     """List the assets that sound most like one: exit status 1 where there are none."""
     settings: Settings = context.obj.settings
     url = open_ready(settings)
-    from fingerprintdb.store import asset as assets
+    from fingerprintdb.store import library
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.match import Scope, similar_assets
 
     scope = Scope(k=k, collection=collection, content_type=content_type)
     with connect(url) as connection:
         if asset.isdecimal():
-            if assets.show(connection, int(asset)) is None:
+            if library.show(connection, int(asset)) is None:
                 raise _unknown([int(asset)])
             found = similar_assets(connection, int(asset), scope=scope)
         else:
@@ -122,13 +122,13 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove assets with everything that was made of them; the files stay."""
-    from fingerprintdb.store import asset as assets
+    from fingerprintdb.store import library
     from fingerprintdb.store.database import connect
 
     with connect(open_ready(context.obj.settings)) as connection:
         if not yes and sys.stdin.isatty():
             typer.confirm(f"Remove {len(set(asset_ids))} from the database?", abort=True)
-        removed = assets.remove(connection, asset_ids)
+        removed = library.remove(connection, asset_ids)
     say(f"removed {len(removed)}", to_stderr=False)
     if missing := sorted(set(asset_ids) - set(removed)):
         raise _unknown(missing)
@@ -145,11 +145,11 @@ def reprocess(
     """Queue assets again, for workers to process."""
     if not (asset_ids or failed or every):
         raise typer.BadParameter("name assets, or use --failed or --all")
-    from fingerprintdb.store import asset as assets
+    from fingerprintdb.store import library
     from fingerprintdb.store.database import connect
 
     with connect(open_ready(context.obj.settings)) as connection:
-        queued = assets.reprocess(connection, asset_ids or None, only_failed=failed)
+        queued = library.reprocess(connection, asset_ids or None, only_failed=failed)
     say(f"queued {queued}; `fpdb worker` processes them", to_stderr=False)
     if asset_ids and not failed and queued < len(set(asset_ids)):
         say(f"error: {len(set(asset_ids)) - queued} of these assets do not exist")
