@@ -13,6 +13,8 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from tiny_clap import save_model, save_tokenizer  # noqa: E402
+
 from fingerprintdb.embedding import ModelError, TextEmbedder, load, resolve  # noqa: E402
 from fingerprintdb.embedding import checkpoint as checkpoints  # noqa: E402
 from fingerprintdb.embedding.embedder import Array  # noqa: E402
@@ -30,45 +32,6 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "hub"
-
-
-def save_model(folder: Path, *, projection_dim: int = 512, fuses: bool = False) -> Path:
-    torch.manual_seed(0)
-    config = transformers.ClapConfig(
-        text_config={
-            "vocab_size": 300,
-            "hidden_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "intermediate_size": 16,
-            "max_position_embeddings": 64,
-        },
-        audio_config={
-            "patch_embeds_hidden_size": 8,
-            "hidden_size": 64,
-            "depths": [1, 1, 1, 1],
-            "num_attention_heads": [1, 1, 2, 2],
-            "enable_fusion": fuses,
-        },
-        projection_dim=projection_dim,
-    )
-    transformers.ClapModel(config).save_pretrained(folder)
-    transformers.ClapFeatureExtractor(
-        frequency_min=50, truncation="fusion" if fuses else "rand_trunc"
-    ).save_pretrained(folder)
-    return folder
-
-
-def save_tokenizer(folder: Path) -> None:
-    """Save a byte-level tokenizer without any merges, RoBERTa's special tokens included."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *sorted(ByteLevel.alphabet())]
-    tokenizer = transformers.RobertaTokenizerFast(
-        vocab={word: number for number, word in enumerate(words)}, merges=[]
-    )
-    tokenizer.model_max_length = 60
-    tokenizer.save_pretrained(folder)
 
 
 @pytest.fixture(scope="session")
