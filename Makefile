@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test clean venv-package
 
 ## Ingest a folder (MUSIC=dir, else a synthesised album) and identify a noisy excerpt of it.
 demo: .venv/base
@@ -32,8 +32,14 @@ test: .venv/all
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'error: Python 3.11 or newer is needed — name one: make PYTHON=python3.12' >&2; exit 2; }
-	@$(PYTHON) -m venv .venv || \
-		{ rm -rf .venv; echo 'error: no virtual environment — Debian: apt install python3-venv' >&2; exit 2; }
+	@$(PYTHON) -m venv .venv > /dev/null 2>&1 || { rm -rf .venv; $(MAKE) --no-print-directory venv-package && \
+		$(PYTHON) -m venv .venv; }
+
+# Debian keeps the venv module in a package of its own.
+venv-package:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
+	then apt-get update -qq && apt-get install -qq --no-install-recommends python3-venv; \
+	else echo 'error: Python lacks its venv module — sudo apt install python3-venv' >&2; exit 2; fi
 
 clean:
 	rm -rf .venv .demo
