@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import procrastinate
+import psycopg
 from procrastinate import BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
-from procrastinate.jobs import Job
-from psycopg import OperationalError
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job, Status
 from psycopg_pool import ConnectionPool
 
 from fingerprintdb.errors import FingerprintError
@@ -21,13 +24,13 @@ from fingerprintdb.pipeline import (
 )
 from fingerprintdb.store import asset as assets
 from fingerprintdb.store.asset import Claim, Kind
-from fingerprintdb.store.database import Connection, connect, pool
+from fingerprintdb.store.database import Connection, DatabaseUnreachableError, connect, pool
 from fingerprintdb.store.query import claim_query, fail_query
 from fingerprintdb.store.revision import require_head
 from fingerprintdb.store.schema import QUEUE_SCHEMA
 
 QUEUES = ("query", "landmark", "embedding")
-MAINTENANCE = "maintenance"
+RECONNECT_SEC = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -62,20 +65,22 @@ class TransientRetry(BaseRetryStrategy):
 
 def will_retry(exception: BaseException, attempts: int, max_attempts: int) -> bool:
     """Say whether a failure is of the kind that passes, and attempts are left."""
-    transient = isinstance(exception, OperationalError | TimeoutError) or (
+    transient = isinstance(exception, psycopg.OperationalError | TimeoutError) or (
         isinstance(exception, FingerprintError) and exception.transient
     )
     return transient and attempts + 1 < max_attempts
 
 
 def run_worker(url: str, extractor: Extractor, options: WorkerOptions) -> None:
-    """Process jobs until a signal stops the worker, which lets running jobs end first."""
+    """Process jobs until SIGINT or SIGTERM, which lets running jobs end first.
+
+    A database that goes away is waited for, unless the worker should end with the queues.
+    """
     with connect(url) as connection:
         require_head(connection)
     logging.getLogger("procrastinate.worker").addFilter(_is_news)
     with pool(url, size=options.concurrency) as connections:
-        jobs = Jobs(connections, extractor, options)
-        asyncio.run(_run(create_app(url, jobs), options))
+        asyncio.run(_serve(url, Jobs(connections, extractor, options)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,20 @@ class Jobs:
             extra={"asset_id": asset_id, "kind": kind, "timings_ms": timings_ms},
         )
 
+    def give_up(self, job: Job) -> None:
+        """Write that a job has cost as many workers as it may."""
+        reason = f"the worker died {job.attempts + 1} times over it — try it alone, in a terminal"
+        with self.connections.connection() as connection:
+            if job.task_name == "query":
+                fail_query(connection, int(job.task_kwargs["query_id"]), reason, again=False)
+                return
+            kind: Kind = "landmark" if job.task_name == "landmark" else "embedding"
+            asset_id = int(job.task_kwargs["asset_id"])
+            claim = assets.claim(connection, asset_id, kind, int(job.task_kwargs["revision"]))
+            if claim is not None:
+                assets.fail(connection, claim, reason, again=False)
+        logger.error("job %s is given up: %s", job.id, reason)
+
     def _again(self, error: Exception, context: JobContext) -> bool:
         return will_retry(error, context.job.attempts, self.options.max_attempts)
 
@@ -153,39 +172,81 @@ def create_app(url: str, jobs: Jobs) -> procrastinate.App:
     for name in QUEUES:
         app.task(name=name, queue=name, retry=retry, pass_context=True)(getattr(jobs, name))
 
-    @app.periodic(cron="* * * * * */10")  # the sixth field is seconds
-    @app.task(name="recover", queue=MAINTENANCE)
-    async def recover(timestamp: int) -> None:
-        """Give the jobs of dead workers back to the queue."""
-        del timestamp
-        await recover_stalled(app, jobs.options.stalled_after_sec)
-
     return app
 
 
-async def recover_stalled(app: procrastinate.App, stalled_after_sec: float) -> int:
-    """Queue again what a worker without a sign of life was doing; return how many jobs."""
-    stalled = list(
-        await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=stalled_after_sec)
-    )
-    for job in stalled:
-        logger.warning("job %s of a dead worker is queued again", job.id)
-        await app.job_manager.retry_job(job)
-    return len(stalled)
+async def _serve(url: str, jobs: Jobs) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        stopping.set()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)  # a second signal ends the program at once
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    while True:
+        try:
+            await _work(create_app(url, jobs), jobs, stopping)
+        except (ConnectorException, psycopg.Error) as error:
+            if not jobs.options.wait:
+                raise DatabaseUnreachableError(
+                    f"the database went away: {error}", "start the worker again"
+                ) from error
+        if stopping.is_set() or not jobs.options.wait:
+            return
+        logger.warning("the database went away; trying again in %.0f s", RECONNECT_SEC)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), RECONNECT_SEC)
+        if stopping.is_set():
+            return
 
 
-async def _run(app: procrastinate.App, options: WorkerOptions) -> None:
+async def _work(app: procrastinate.App, jobs: Jobs, stopping: asyncio.Event) -> None:
+    """Run one worker until it ends by itself or is told to."""
+    options = jobs.options
     async with app.open_async():
-        await recover_stalled(app, options.stalled_after_sec)
-        await app.run_worker_async(
-            queues=[*options.queues, MAINTENANCE],
-            concurrency=options.concurrency,
-            wait=options.wait,
-            delete_jobs="successful",
-            fetch_job_polling_interval=options.poll_sec,
-            update_heartbeat_interval=options.heartbeat_sec,
-            stalled_worker_timeout=options.stalled_after_sec,
+        work = asyncio.create_task(
+            app.run_worker_async(
+                queues=options.queues,
+                concurrency=options.concurrency,
+                wait=options.wait,
+                install_signal_handlers=False,
+                delete_jobs="successful",
+                fetch_job_polling_interval=options.poll_sec,
+                update_heartbeat_interval=options.heartbeat_sec,
+                stalled_worker_timeout=options.stalled_after_sec,
+            )
         )
+        told = asyncio.create_task(stopping.wait())
+        recovery = asyncio.create_task(_recover(app, jobs))
+        try:
+            await asyncio.wait({work, told}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            work.cancel()  # lets running jobs end
+            for task in (told, recovery):
+                task.cancel()
+            done = await asyncio.gather(work, told, recovery, return_exceptions=True)
+        for result in done:
+            if isinstance(result, Exception):
+                raise result
+
+
+async def _recover(app: procrastinate.App, jobs: Jobs) -> None:
+    """Look for jobs of dead workers, beside the jobs: behind a backlog it would come too late."""
+    options = jobs.options
+    while True:
+        for job in await app.job_manager.get_stalled_jobs(
+            seconds_since_heartbeat=options.stalled_after_sec
+        ):
+            if job.attempts + 1 < options.max_attempts:
+                logger.warning("job %s of a dead worker is queued again", job.id)
+                await app.job_manager.retry_job(job)
+            else:
+                await asyncio.to_thread(jobs.give_up, job)
+                await app.job_manager.finish_job(job, Status.FAILED, delete_job=False)
+        await asyncio.sleep(options.stalled_after_sec / 3)
 
 
 def _log_failure(what: str, error: Exception) -> None:

