@@ -14,7 +14,7 @@ from fingerprintdb.profile import Profile
 Samples = npt.NDArray[np.float32]
 Spectrogram = npt.NDArray[np.float32]
 
-CHUNK_CELLS = 64
+STRETCH_CELLS = 64
 """Cells worked on at once (about half a minute), so that memory does not grow with length."""
 
 FLOOR = 1e-10
@@ -59,7 +59,7 @@ def find_peaks(
     rows = _log_power(blocks, profile, profile.hop_samples // oversampling)
     found = []
     length = 0
-    for first, log_power, inner in _chunks(rows, chunk=CHUNK_CELLS * cell, context=context):
+    for first, log_power, inner in _stretches(rows, stretch=STRETCH_CELLS * cell, context=context):
         peaks = _local_maxima(log_power, profile, oversampling, inner)
         chosen = _most_prominent(*peaks, profile, cell=cell, keep=keep, origin=first)
         found.append(chosen)
@@ -93,12 +93,12 @@ def _log_power(
         rest = samples[count * hop_samples :]
 
 
-def _chunks(
-    rows: Iterable[Spectrogram], *, chunk: int, context: int
+def _stretches(
+    rows: Iterable[Spectrogram], *, stretch: int, context: int
 ) -> Iterator[tuple[int, Spectrogram, slice]]:
     """Yield (first frame, rows with context, the inner part) at fixed places in time.
 
-    `first` is the frame of row 0; `inner` the rows that this chunk answers for. The places
+    `first` is the frame of row 0; `inner` the rows that this stretch answers for. The places
     do not depend on how the rows arrived, so neither do the peaks.
     """
     buffer: list[Spectrogram] = []
@@ -106,11 +106,11 @@ def _chunks(
     for part in rows:
         buffer.append(part)
         held += len(part)
-        while held >= (start - first) + chunk + context:
+        while held >= (start - first) + stretch + context:
             joined = np.concatenate(buffer)
-            stop = start - first + chunk
+            stop = start - first + stretch
             yield first, joined[: stop + context], slice(start - first, stop)
-            start += chunk
+            start += stretch
             drop = max(0, start - context - first)
             buffer, held, first = [joined[drop:]], held - drop, first + drop
     if held > start - first:

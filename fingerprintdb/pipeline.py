@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -46,10 +47,15 @@ class Extractor:
     probe: Probe = DEFAULT_PROBE
     max_source_bytes: int = MAX_BYTES
     _loaded: tuple[Model, Embedder] | None = field(default=None, repr=False)
+    _loading: Lock = field(default_factory=Lock, repr=False)
 
     def embedder(self, connection: Connection) -> tuple[Model, Embedder]:
         """Return the active model and its embedder; ModelError where they are not the same."""
         model = active_model(connection)
+        with self._loading:
+            return model, self._load(model)
+
+    def _load(self, model: Model) -> Embedder:
         if self._loaded is None or self._loaded[0] != model:
             embedder = load(model.source)
             if embedder.revision != model.revision:
@@ -60,7 +66,7 @@ class Extractor:
                     f" `fpdb init --model {model.source}` to change the database's model",
                 )
             self._loaded = (model, embedder)
-        return self._loaded
+        return self._loaded[1]
 
     @contextmanager
     def open(self, uri: str | None, content: bytes | None = None) -> Iterator[Source]:
@@ -98,7 +104,7 @@ def process_landmarks(connection: Connection, job: Claim, extractor: Extractor) 
     timings = Timings()
     with extractor.open(job.uri, job.content) as source:
         found = extract_landmarks(source, extractor.profile, timings)
-        described = _described(source, found)
+        described = _described(source, found) | _titles(found.info.tags, job.uri or "")
     began = time.perf_counter()
     store_landmarks(
         connection, job, found.landmarks, profile=extractor.profile, described=described
@@ -210,7 +216,7 @@ def ingest(
             values = _described(source, found) | _titles(found.info.tags, uri)
     except (AudioError, SourceError) as error:
         asset_id = _insert_failed(connection, uri, collection, content_type, str(error), sha256)
-        return Ingested(asset_id, redact(uri), "failed", None, timings.ms, str(error))
+        return Ingested(asset_id, uri, "failed", None, timings.ms, str(error))
     began = time.perf_counter()
     with connection.transaction():
         # Another thread or program may have brought the same bytes meanwhile.
@@ -272,10 +278,9 @@ def _described(source: Source, found: ReferenceLandmarks) -> dict[str, Any]:
 def _titles(tags: dict[str, str], uri: str) -> dict[str, Any]:
     """Return title, artist and metadata from a file's tags; untitled, it is called by its name."""
     name = redact(uri).rstrip("/").rpartition("/")[2].rpartition(".")
+    texts = {key: value.replace("\0", "") for key, value in tags.items()}
     return {
-        "title": tags.get("title") or name[0] or name[2],
-        "artist": tags.get("artist") or tags.get("album_artist"),
-        "metadata": Jsonb(
-            {key: tags[key].replace("\0", "") for key in SHIPPED_TAGS if key in tags}
-        ),
+        "title": texts.get("title") or name[0] or name[2] or None,
+        "artist": texts.get("artist") or texts.get("album_artist"),
+        "metadata": Jsonb({key: texts[key] for key in SHIPPED_TAGS if key in texts}),
     }

@@ -14,7 +14,9 @@ from fingerprintdb.store.embedded import open_embedded
 class Settings(BaseSettings):
     """Each field is read from FPDB_<FIELD>."""
 
-    model_config = SettingsConfigDict(env_prefix="FPDB_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="FPDB_", env_file=".env", extra="ignore", env_ignore_empty=True
+    )
 
     database_url: SecretStr | None = Field(
         None, description="The Postgres to use; none: the embedded one."

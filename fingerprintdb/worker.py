@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import procrastinate
 import psycopg
@@ -148,12 +149,12 @@ class Jobs:
         """Write that a job has cost as many workers as it may."""
         reason = f"the worker died {job.attempts + 1} times over it — try it alone, in a terminal"
         with self.connections.connection() as connection:
+            names: dict[str, Any] = job.task_kwargs
             if job.task_name == "query":
-                fail_query(connection, int(job.task_kwargs["query_id"]), reason, again=False)
+                fail_query(connection, names["query_id"], reason, again=False)
                 return
             kind: Kind = "landmark" if job.task_name == "landmark" else "embedding"
-            asset_id = int(job.task_kwargs["asset_id"])
-            claim = assets.claim(connection, asset_id, kind, int(job.task_kwargs["revision"]))
+            claim = assets.claim(connection, names["asset_id"], kind, names["revision"])
             if claim is not None:
                 assets.fail(connection, claim, reason, again=False)
         logger.error("job %s is given up: %s", job.id, reason)
@@ -190,13 +191,15 @@ async def _serve(url: str, jobs: Jobs) -> None:
         try:
             await _work(create_app(url, jobs), jobs, stopping)
         except (ConnectorException, psycopg.Error) as error:
+            reason = str(error.__cause__ or error).strip().partition("\n")[0]
             if not jobs.options.wait:
                 raise DatabaseUnreachableError(
-                    f"the database went away: {error}", "start the worker again"
+                    f"the database went away: {reason}", "start the worker again"
                 ) from error
+            logger.warning("the database went away: %s", reason)
         if stopping.is_set() or not jobs.options.wait:
             return
-        logger.warning("the database went away; trying again in %.0f s", RECONNECT_SEC)
+        logger.warning("connecting again in %.0f s", RECONNECT_SEC)
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), RECONNECT_SEC)
         if stopping.is_set():
@@ -209,7 +212,7 @@ async def _work(app: procrastinate.App, jobs: Jobs, stopping: asyncio.Event) -> 
     async with app.open_async():
         work = asyncio.create_task(
             app.run_worker_async(
-                queues=options.queues,
+                queues=list(options.queues),
                 concurrency=options.concurrency,
                 wait=options.wait,
                 install_signal_handlers=False,

@@ -11,6 +11,13 @@ DECLARE
 BEGIN
     IF source_changed THEN
         new.landmark_revision := old.landmark_revision + 1;
+        -- What was found in the former source must not answer for the new one.
+        new.sha256 := NULL;
+        new.audio_source_type := NULL;
+        new.duration_sec := NULL;
+        new.source_sample_rate := NULL;
+        new.profile_id := NULL;
+        new.landmark_count := NULL;
     END IF;
     IF source_changed OR
         (new.segment_duration_sec, new.segment_hop_sec, new.sample_rate, new.normalize_embeddings,
@@ -57,20 +64,32 @@ CREATE OR REPLACE FUNCTION fpdb.asset_after_update() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = fpdb_queue, pg_temp
 AS $$
+DECLARE
+    again_landmarks bigint[];
+    again_embeddings bigint[];
+    emptied bigint[];
 BEGIN
-    PERFORM fpdb.queue_jobs(
-        (SELECT array_agg(n.asset_id ORDER BY n.asset_id) FROM changed n JOIN former o USING (asset_id)
-         WHERE n.landmark_revision <> o.landmark_revision),
-        'landmark');
-    PERFORM fpdb.queue_jobs(
-        (SELECT array_agg(n.asset_id ORDER BY n.asset_id) FROM changed n JOIN former o USING (asset_id)
-         WHERE n.embedding_revision <> o.embedding_revision),
-        'embedding');
+    SELECT array_agg(n.asset_id) FILTER (WHERE n.landmark_revision <> o.landmark_revision),
+        array_agg(n.asset_id) FILTER (WHERE n.embedding_revision <> o.embedding_revision),
+        array_agg(n.asset_id) FILTER (WHERE n.landmark_revision <> o.landmark_revision
+            AND n.profile_id IS NULL AND o.profile_id IS NOT NULL)
+    INTO again_landmarks, again_embeddings, emptied
+    FROM changed n JOIN former o USING (asset_id)
+    WHERE (n.landmark_revision, n.embedding_revision) <> (o.landmark_revision, o.embedding_revision);
+    IF emptied IS NOT NULL THEN
+        DELETE FROM fpdb.posting WHERE asset_id = ANY (emptied);
+        DELETE FROM fpdb.embedding WHERE asset_id = ANY (emptied);
+        DELETE FROM fpdb.segment WHERE asset_id = ANY (emptied);
+    END IF;
+    PERFORM fpdb.drop_jobs(again_landmarks, 'landmark');
+    PERFORM fpdb.drop_jobs(again_embeddings, 'embedding');
+    PERFORM fpdb.queue_jobs(again_landmarks, 'landmark');
+    PERFORM fpdb.queue_jobs(again_embeddings, 'embedding');
     RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION fpdb.asset_after_update() IS
-    'Trigger: queues the jobs of every revision that the statement began.';
+    'Trigger: queues the jobs of every revision that the statement began, and removes what a former source gave.';
 
 CREATE OR REPLACE FUNCTION fpdb.asset_after_delete() RETURNS trigger
 LANGUAGE plpgsql
@@ -78,11 +97,13 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     DELETE FROM fpdb.posting WHERE asset_id = ANY (ARRAY(SELECT asset_id FROM deleted));
+    PERFORM fpdb.drop_jobs(array_agg(asset_id), kind)
+    FROM deleted, unnest(ARRAY['landmark', 'embedding']) AS kind GROUP BY kind;
     RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION fpdb.asset_after_delete() IS
-    'Trigger: removes the landmarks of deleted assets; segments and vectors leave by foreign key.';
+    'Trigger: removes the landmarks and the waiting jobs of deleted assets; segments and vectors leave by foreign key.';
 
 CREATE OR REPLACE FUNCTION fpdb.asset_after_truncate() RETURNS trigger
 LANGUAGE plpgsql
@@ -117,6 +138,17 @@ END
 $$;
 COMMENT ON FUNCTION fpdb.queue_jobs(bigint[], text) IS
     'Queues a job of a kind (landmark, embedding) for the present revision of each asset; called by triggers.';
+
+CREATE OR REPLACE FUNCTION fpdb.drop_jobs(asset_ids bigint[], kind text) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    DELETE FROM fpdb_queue.procrastinate_jobs j
+    WHERE (j.args->>'asset_id')::bigint = ANY (asset_ids) AND j.queue_name = kind
+        AND j.status IN ('todo', 'failed')
+$$;
+COMMENT ON FUNCTION fpdb.drop_jobs(bigint[], text) IS
+    'Removes the waiting and the failed jobs of a kind (landmark, embedding) of assets; called by triggers.';
 
 CREATE OR REPLACE FUNCTION fpdb.reprocess(
     asset_ids bigint[] DEFAULT NULL,

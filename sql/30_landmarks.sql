@@ -162,6 +162,9 @@ BEGIN
             coalesce(cardinality(hashes)::text, 'NULL'), coalesce(cardinality(frames)::text, 'NULL')
             USING ERRCODE = 'array_subscript_error';
     END IF;
+    IF (SELECT min(f) <= -(1 << 30) OR max(f) >= 1 << 30 FROM unnest(frames) f) THEN
+        RAISE EXCEPTION 'frames must lie between -2^30 and 2^30' USING ERRCODE = 'numeric_value_out_of_range';
+    END IF;
     IF profile IS NOT NULL THEN
         PERFORM fpdb.require_profile(profile);
     END IF;

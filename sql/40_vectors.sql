@@ -29,6 +29,10 @@ BEGIN
         RAISE EXCEPTION 'there is no model %', coalesce(model::text, 'active in this database')
             USING HINT = 'SELECT * FROM fpdb.model, or run: fpdb init';
     END IF;
+    -- What has no direction is near to nothing.
+    IF query IS NULL OR vector_norm(query) = 0 THEN
+        RETURN;
+    END IF;
     -- The scan of the graph looks at ef_search vectors, and k must be among them; the function's
     -- own SET clause gives the caller's value back.
     PERFORM set_config('hnsw.ef_search', greatest(40, least(1000, 2 * k))::text, true);
@@ -47,7 +51,7 @@ BEGIN
     )
     SELECT n.segment_id, n.asset_id, s.segment_index, s.start_time_sec, s.end_time_sec, 1 - n.distance
     FROM near n JOIN fpdb.segment s ON s.segment_id = n.segment_id
-    WHERE min_similarity IS NULL OR 1 - n.distance >= min_similarity
+    WHERE n.distance <> 'NaN' AND (min_similarity IS NULL OR 1 - n.distance >= min_similarity)
     ORDER BY n.distance, n.segment_id;
 END
 $$;

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fingerprintdb import peaks as peaks_module
-from fingerprintdb.peaks import CHUNK_CELLS, Constellation, find_peaks, rank_in_group
+from fingerprintdb.peaks import STRETCH_CELLS, Constellation, find_peaks, rank_in_group
 from fingerprintdb.profile import DEFAULT_PROFILE
 
 Samples = npt.NDArray[np.float32]
 
 RATE_HZ = DEFAULT_PROFILE.sample_rate_hz
 HOP = DEFAULT_PROFILE.hop_samples
-CHUNK_SEC = CHUNK_CELLS * DEFAULT_PROFILE.cell_frames * DEFAULT_PROFILE.frame_sec
+CHUNK_SEC = STRETCH_CELLS * DEFAULT_PROFILE.cell_frames * DEFAULT_PROFILE.frame_sec
 
 
 def noise(seed: int, duration_sec: float) -> Samples:
@@ -70,7 +70,7 @@ def test_tiny_blocks_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize("oversampling", [1, 2])
-def test_cuts_do_not_matter_over_the_borders_of_chunks(oversampling: int) -> None:
+def test_cuts_do_not_matter_over_the_borders_of_stretches(oversampling: int) -> None:
     samples = noise(2, 2.3 * CHUNK_SEC)
     whole = find_peaks([samples], DEFAULT_PROFILE, oversampling=oversampling)
     for size in (999, 4_096, 100_003):
@@ -81,14 +81,14 @@ def test_cuts_do_not_matter_over_the_borders_of_chunks(oversampling: int) -> Non
 @pytest.mark.parametrize("oversampling", [1, 2])
 def test_chunks_do_not_matter(oversampling: int, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = noise(3, 2.3 * CHUNK_SEC)
-    in_chunks = find_peaks([samples], DEFAULT_PROFILE, oversampling=oversampling)
-    monkeypatch.setattr(peaks_module, "CHUNK_CELLS", 10**6)
+    in_stretches = find_peaks([samples], DEFAULT_PROFILE, oversampling=oversampling)
+    monkeypatch.setattr(peaks_module, "STRETCH_CELLS", 10**6)
     at_once = find_peaks([samples], DEFAULT_PROFILE, oversampling=oversampling)
-    assert in_chunks.length_frames == at_once.length_frames
-    np.testing.assert_array_equal(in_chunks.frames, at_once.frames)
-    np.testing.assert_array_equal(in_chunks.bins, at_once.bins)
+    assert in_stretches.length_frames == at_once.length_frames
+    np.testing.assert_array_equal(in_stretches.frames, at_once.frames)
+    np.testing.assert_array_equal(in_stretches.bins, at_once.bins)
     # The running mean adds up in another order.
-    np.testing.assert_allclose(in_chunks.prominences, at_once.prominences, atol=1e-3)
+    np.testing.assert_allclose(in_stretches.prominences, at_once.prominences, atol=1e-3)
 
 
 def test_memory_does_not_grow_with_length(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_memory_does_not_grow_with_length(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(peaks_module, "_local_maxima", measured)
     find_peaks((noise(n, 10) for n in range(int(3 * CHUNK_SEC / 10) + 1)), DEFAULT_PROFILE)
     assert len(seen) >= 3
-    assert max(seen) <= CHUNK_CELLS * DEFAULT_PROFILE.cell_frames + 2 * (
+    assert max(seen) <= STRETCH_CELLS * DEFAULT_PROFILE.cell_frames + 2 * (
         DEFAULT_PROFILE.level_frames + DEFAULT_PROFILE.neighbourhood_frames
     )
 

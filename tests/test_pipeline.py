@@ -8,9 +8,14 @@ import pytest
 
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
 from fingerprintdb.audio import encode
-from fingerprintdb.pipeline import Extractor, ingest
+from fingerprintdb.embedding import load
+from fingerprintdb.extraction import Timings, Windowing, extract_embeddings
+from fingerprintdb.pipeline import Extractor, ingest, process_landmarks
 from fingerprintdb.profile import Profile
+from fingerprintdb.source import open_source
+from fingerprintdb.store.asset import claim
 from fingerprintdb.store.database import Connection, DatabaseError
+from fingerprintdb.store.embeddings import store_embeddings
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +141,34 @@ def test_collections_hold_their_own_copies(connection: Connection, path: Path) -
     second = ingest(connection, Extractor(), str(path), collection="other")
     assert second.status == "ready"
     assert second.asset_id != first.asset_id
+
+
+def test_vectors_of_another_model_stay_while_the_segments_do(
+    connection: Connection, path: Path
+) -> None:
+    result = ingest(connection, Extractor(), str(path))
+    former = one(connection, "SELECT fpdb.active_model()")[0]
+    second = one(connection, "SELECT fpdb.register_model('second', '1', 'second', 512, 48000)")[0]
+    connection.execute("UPDATE fpdb.asset SET embedding_status = 'queued', embedding_revision = 2")
+    job = claim(connection, int(result.asset_id or 0), "embedding", 2)
+    assert job is not None
+    with open_source(str(path)) as source:
+        segments = extract_embeddings(source, load("builtin"), Windowing(), Timings())
+    assert store_embeddings(connection, job, second, segments)
+    assert connection.execute(
+        "SELECT model_id, count(*) FROM fpdb.embedding GROUP BY 1 ORDER BY 1"
+    ).fetchall() == [(former, 3), (second, 3)]
+
+
+def test_a_worker_takes_titles_from_tags_where_the_row_has_none(
+    connection: Connection, path: Path
+) -> None:
+    connection.execute("INSERT INTO fpdb.asset (uri, artist) VALUES (%s, 'Mine')", (str(path),))
+    job = claim(connection, one(connection, "SELECT asset_id FROM fpdb.asset")[0], "landmark", 1)
+    assert job is not None
+    process_landmarks(connection, job, Extractor())
+    title, artist, album = one(
+        connection, "SELECT title, artist, metadata->>'album' FROM fpdb.asset"
+    )
+    tags = next(iter(pieces())).tags
+    assert (title, artist, album) == (tags["title"], "Mine", tags["album"])

@@ -328,3 +328,45 @@ def _no_postgres_left_behind(migrated_url: str) -> Iterator[None]:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+
+
+def test_a_database_that_comes_back_finds_its_worker_listening(
+    server_url: str, start: Worker, connection: Connection, music: list[Path]
+) -> None:
+    worker = start(poll_sec=0.5)
+    listening(connection)
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        for _ in range(2):
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = %s AND pid <> %s",
+                (connection.info.dbname, connection.info.backend_pid),
+            )
+    (asset_id,) = insert(connection, music[0])
+    until(connection, "SELECT status FROM fpdb.asset WHERE asset_id = %s", "ready", asset_id)
+    assert worker.poll() is None
+
+
+def test_a_job_that_kills_its_workers_is_given_up(
+    start: Worker, connection: Connection, music: list[Path]
+) -> None:
+    (asset_id,) = insert(connection, music[2])
+    connection.execute("DELETE FROM fpdb_queue.procrastinate_jobs WHERE queue_name = 'embedding'")
+    for attempts in range(2):
+        worker = start(stalled_after_sec=1, heartbeat_sec=0.3, max_attempts=2)
+        until(
+            connection,
+            "SELECT attempts FROM fpdb_queue.procrastinate_jobs WHERE status = 'doing'",
+            attempts,
+        )
+        worker.kill()
+        worker.wait()
+    start(stalled_after_sec=1, heartbeat_sec=0.3, max_attempts=2)
+    row = until(
+        connection,
+        "SELECT landmark_status, landmark_error FROM fpdb.asset WHERE asset_id = %s",
+        "failed",
+        asset_id,
+    )
+    assert "died 2 times" in row[1]
+    until(connection, "SELECT status::text FROM fpdb_queue.procrastinate_jobs", "failed")

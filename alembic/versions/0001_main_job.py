@@ -141,8 +141,8 @@ COMMENT ON COLUMN fpdb.asset.uri IS 'Where the audio is: a path that workers can
 COMMENT ON COLUMN fpdb.asset.content IS 'The file itself, instead of a uri; with both, content is read and uri only names it.';
 COMMENT ON COLUMN fpdb.asset.collection IS 'The set of assets that this one belongs to.';
 COMMENT ON COLUMN fpdb.asset.content_type IS 'music, sound_mark, speech, ambience: chooses the thresholds.';
-COMMENT ON COLUMN fpdb.asset.title IS 'For people; ingest takes it from the file''s tags.';
-COMMENT ON COLUMN fpdb.asset.artist IS 'For people; ingest takes it from the file''s tags.';
+COMMENT ON COLUMN fpdb.asset.title IS 'For people; taken from the file''s tags where the row has none.';
+COMMENT ON COLUMN fpdb.asset.artist IS 'For people; taken from the file''s tags where the row has none.';
 COMMENT ON COLUMN fpdb.asset.metadata IS 'Whatever the user wants to search by: match(..., metadata => ''{"label": "X"}'').';
 COMMENT ON COLUMN fpdb.asset.version_of IS 'The reference that this is another bitrate, mix or edit of.';
 COMMENT ON COLUMN fpdb.asset.segment_duration_sec IS 'Seconds of audio in a segment (1 to 30).';

@@ -112,8 +112,10 @@ def _start(server: Any, data: Path) -> str:
             user=server.system_user,
         )
         running = PostmasterInfo.read_from_pgdata(data)
+    if running is None:
+        raise OSError("the server left no postmaster.pid")
     server._postmaster_info = running
-    return f"postgresql://{server.postgres_user}@/postgres?host={quote(str(running.socket_dir))}"
+    return f"postgresql://{server.postgres_user}:@/postgres?host={quote(str(running.socket_dir))}"
 
 
 def _leave(folder: Path, server: Any, presence: psycopg.Connection, name: str) -> None:

@@ -67,8 +67,6 @@ def store_embeddings(
     with connection.transaction():
         if not is_current(connection, job):
             return False
-        connection.execute("DELETE FROM fpdb.embedding WHERE asset_id = %s", (job.asset_id,))
-        connection.execute("DELETE FROM fpdb.segment WHERE asset_id = %s", (job.asset_id,))
         copy_segments(connection, job.asset_id, model_id, segments)
         connection.execute(
             "UPDATE fpdb.asset SET embedding_status = 'ready', embedding_error = NULL,"
@@ -81,7 +79,54 @@ def store_embeddings(
 def copy_segments(
     connection: Connection, asset_id: int, model_id: int, segments: "list[EmbeddedSegment]"
 ) -> None:
-    """Insert the segments of one asset and COPY their vectors."""
+    """Replace an asset's vectors of one model; its segments too, where they are cut anew.
+
+    Vectors of other models stay as long as the segments do, so that going back costs nothing.
+    """
+    keys = _keys_of_same(connection, asset_id, segments)
+    if keys is None:
+        connection.execute("DELETE FROM fpdb.embedding WHERE asset_id = %s", (asset_id,))
+        connection.execute("DELETE FROM fpdb.segment WHERE asset_id = %s", (asset_id,))
+        keys = _insert_segments(connection, asset_id, segments)
+    else:
+        connection.execute(
+            "DELETE FROM fpdb.embedding WHERE asset_id = %s AND model_id = %s",
+            (asset_id, model_id),
+        )
+    with connection.cursor().copy(
+        "COPY fpdb.embedding (model_id, segment_id, asset_id, embedding, processing_time_ms)"
+        " FROM STDIN (FORMAT binary)"
+    ) as copy:
+        copy.set_types(["int2", "int8", "int8", "vector", "float4"])
+        for segment in segments:
+            if segment.vector is not None:
+                key = keys[segment.index]
+                copy.write_row(
+                    (model_id, key, asset_id, segment.vector, segment.processing_time_ms)
+                )
+
+
+def _keys_of_same(
+    connection: Connection, asset_id: int, segments: "list[EmbeddedSegment]"
+) -> dict[int, int] | None:
+    """Return the stored segments' keys by index; None unless they are cut the same."""
+    rows = connection.execute(
+        "SELECT segment_index, segment_id, start_time_sec, end_time_sec, is_silent"
+        " FROM fpdb.segment WHERE asset_id = %s ORDER BY segment_index",
+        (asset_id,),
+    ).fetchall()
+    same = len(rows) == len(segments) and all(
+        (row[0], row[4]) == (segment.index, segment.vector is None)
+        # Models listen at different rates: a window's end may differ by a sample.
+        and abs(row[2] - segment.start_sec) + abs(row[3] - segment.end_sec) < 0.01
+        for row, segment in zip(rows, segments, strict=True)
+    )
+    return {row[0]: row[1] for row in rows} if same else None
+
+
+def _insert_segments(
+    connection: Connection, asset_id: int, segments: "list[EmbeddedSegment]"
+) -> dict[int, int]:
     rows = connection.execute(
         "INSERT INTO fpdb.segment"
         " (asset_id, segment_index, start_time_sec, end_time_sec, is_silent)"
@@ -95,20 +140,4 @@ def copy_segments(
             [segment.vector is None for segment in segments],
         ),
     ).fetchall()
-    keys: dict[int, int] = dict(rows)
-    with connection.cursor().copy(
-        "COPY fpdb.embedding (model_id, segment_id, asset_id, embedding, processing_time_ms)"
-        " FROM STDIN (FORMAT binary)"
-    ) as copy:
-        copy.set_types(["int2", "int8", "int8", "vector", "float4"])
-        for segment in segments:
-            if segment.vector is not None:
-                copy.write_row(
-                    (
-                        model_id,
-                        keys[segment.index],
-                        asset_id,
-                        segment.vector,
-                        segment.processing_time_ms,
-                    )
-                )
+    return dict(rows)

@@ -56,8 +56,8 @@ def store_landmarks(
 ) -> bool:
     """Replace the asset's landmarks in one transaction; False where the claim no longer holds.
 
-    `described` is what decoding told: sha256, audio_source_type, duration_sec and
-    source_sample_rate.
+    `described` is what the file told: sha256, audio_source_type, duration_sec,
+    source_sample_rate; and title, artist and metadata for where the asset has none.
     """
     with connection.transaction():
         if not is_current(connection, job):
@@ -68,7 +68,8 @@ def store_landmarks(
             "UPDATE fpdb.asset SET landmark_status = 'ready', landmark_error = NULL,"
             " landmark_count = %(count)s, processed_at = now(), sha256 = %(sha256)s,"
             " audio_source_type = %(audio_source_type)s, duration_sec = %(duration_sec)s,"
-            " source_sample_rate = %(source_sample_rate)s,"
+            " source_sample_rate = %(source_sample_rate)s, title = coalesce(title, %(title)s),"
+            " artist = coalesce(artist, %(artist)s), metadata = %(metadata)s || metadata,"
             " profile_id = %(profile_id)s WHERE asset_id = %(asset_id)s",
             {
                 **described,

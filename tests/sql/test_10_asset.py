@@ -377,3 +377,36 @@ def test_the_same_bytes_are_found_by_index(library: Library) -> None:
         " ORDER BY asset_id LIMIT 1"
     )
     assert "asset_collection_sha256_idx" in "\n".join(row[0] for row in plan)
+
+
+def test_a_new_source_takes_the_former_one_out_of_search_at_once(library: Library) -> None:
+    rng = np.random.default_rng(1)
+    landmarks = random_landmarks(rng)
+    library.add(landmarks, random_vectors(rng, 3))
+    asked = (landmarks.hashes.tolist(), landmarks.frames.tolist())
+    found = "SELECT count(*) FROM fpdb.match(%s, %s)"
+    assert library.value(found, *asked) == 1
+    library.connection.execute("UPDATE fpdb.asset SET uri = 'another.wav'")
+    assert library.value(found, *asked) == 0
+    assert library.rows("SELECT duration_sec, sha256, landmark_count FROM fpdb.asset") == [
+        (None, None, None)
+    ]
+    for table in ("landmark", "segment", "embedding"):
+        assert library.value(f"SELECT count(*) FROM fpdb.{table}") == 0
+
+
+def test_deleting_assets_takes_their_waiting_jobs(library: Library) -> None:
+    library.connection.execute("INSERT INTO fpdb.asset (uri) VALUES ('a'), ('b')")
+    library.connection.execute("DELETE FROM fpdb.asset WHERE uri = 'a'")
+    assert library.rows(
+        "SELECT a.uri, j.queue_name FROM fpdb_queue.procrastinate_jobs j"
+        " LEFT JOIN fpdb.asset a ON a.asset_id = (j.args->>'asset_id')::bigint ORDER BY 2"
+    ) == [("b", "embedding"), ("b", "landmark")]
+
+
+def test_a_second_change_replaces_the_waiting_job(library: Library) -> None:
+    library.connection.execute("INSERT INTO fpdb.asset (uri) VALUES ('a')")
+    library.connection.execute("UPDATE fpdb.asset SET uri = 'b'")
+    assert library.rows(
+        "SELECT queue_name, (args->>'revision')::int FROM fpdb_queue.procrastinate_jobs ORDER BY 1"
+    ) == [("embedding", 2), ("landmark", 2)]

@@ -296,3 +296,13 @@ def test_the_search_uses_the_index_of_its_model_alone(library: Library) -> None:
     assert "Index Scan using embedding_1_hnsw_idx on embedding_1" in plan
     assert "Order By: (embedding <=> " in plan
     assert f"embedding_{second}" not in plan
+
+
+@pytest.mark.parametrize("vector", ["NULL::vector", "array_fill(0, ARRAY[512])::vector"])
+def test_a_vector_without_direction_is_near_to_nothing(library: Library, vector: str) -> None:
+    library.add(vectors=random_vectors(np.random.default_rng(1), 3))
+    library.calibrate()
+    assert library.rows(f"SELECT * FROM fpdb.nearest_segments({vector})") == []
+    assert (
+        library.rows(f"SELECT * FROM fpdb.match('{{}}', '{{}}', ARRAY[{vector}], ARRAY[0.0])") == []
+    )
