@@ -209,7 +209,7 @@ def ingest(
         with extractor.open(uri) as source:
             timings.add("open", began)
             sha256 = source.sha256
-            same = assets.find_same(connection, collection, sha256)
+            same = assets.find_same(connection, collection, sha256, uri)
             if same:
                 return Ingested(same["asset_id"], uri, "skipped", same["duration_sec"], timings.ms)
             found, segments = extract(source, extractor.profile, embedder, Windowing(), timings)
@@ -221,7 +221,7 @@ def ingest(
     with connection.transaction():
         # Another thread or program may have brought the same bytes meanwhile.
         assets.lock_content(connection, collection, sha256)
-        same = assets.find_same(connection, collection, sha256)
+        same = assets.find_same(connection, collection, sha256, uri)
         if same:
             return Ingested(same["asset_id"], uri, "skipped", same["duration_sec"], timings.ms)
         values |= {

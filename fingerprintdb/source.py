@@ -112,6 +112,15 @@ def open_source(
         yield _download(uri, Path(folder, "source"), max_bytes)
 
 
+def local_digest(uri: str) -> str | None:
+    """Return the SHA-256 of a local file; None for what lies elsewhere or cannot be read."""
+    try:
+        path = _local_path(uri)
+        return None if path is None else _read_local(path, redact(uri), MAX_BYTES).sha256
+    except SourceError:
+        return None
+
+
 def redact(uri: str) -> str:
     """Return `uri` without user, password, query string and fragment, at most 200 characters."""
     scheme, _ = split_protocol(uri)

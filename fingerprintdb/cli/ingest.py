@@ -131,11 +131,8 @@ def ingest_all(
             extractor.embedder(connection)
 
         def work(uri: str) -> pipeline.Ingested:
-            if not _is_text(uri):
-                shown = uri.encode("utf-8", "backslashreplace").decode()
-                reason = "the file's name is not UTF-8 — rename it"
-                result = pipeline.Ingested(None, shown, "failed", error=reason)
-            else:
+            result = _refused(uri)
+            if result is None:
                 with connections.connection() as connection:
                     result = pipeline.ingest(
                         connection, extractor, uri, collection=collection, content_type=content_type
@@ -153,21 +150,26 @@ def ingest_all(
 
 
 def _queue(url: str, uris: list[str], collection: str, content_type: str) -> "Iterator[Ingested]":
-    """Insert in one statement what the collection does not hold yet."""
+    """Leave to workers what the collection does not hold yet."""
     from fingerprintdb.pipeline import Ingested
+    from fingerprintdb.source import local_digest
     from fingerprintdb.store import library
     from fingerprintdb.store.database import connect
 
+    refused = {uri: result for uri in uris if (result := _refused(uri))}
+    with Progress(len(uris)) as progress:
+        digests: dict[str, str | None] = {}
+        for uri in uris:
+            if uri not in refused:
+                digests[uri] = local_digest(uri)
+                progress.count("queued")
     with connect(url) as connection, connection.transaction():
         library.require_content_type(connection, content_type)
         library.ensure_collection(connection, collection)
-        known = library.known_uris(connection, collection, uris)
-        new = [uri for uri in uris if uri not in known]
-        keys = dict(
-            zip(new, library.insert_queued(connection, new, collection, content_type), strict=True)
-        )
+        keys = library.queue(connection, digests, collection=collection, content_type=content_type)
     for uri in uris:
-        yield Ingested(keys.get(uri), uri, "queued" if uri in keys else "skipped")
+        status = "queued" if uri in keys else "skipped"
+        yield refused.get(uri) or Ingested(keys.get(uri), uri, status)
 
 
 def _summarise(done: "list[Ingested]", seconds: float) -> None:
@@ -187,9 +189,15 @@ def _summarise(done: "list[Ingested]", seconds: float) -> None:
     say(line, to_stderr=False)
 
 
-def _is_text(uri: str) -> bool:
+def _refused(uri: str) -> "Ingested | None":
+    """Refuse a name that Postgres' text cannot hold."""
+    from fingerprintdb.pipeline import Ingested
+
     try:
         uri.encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        shown = uri.encode("utf-8", "backslashreplace").decode()
+        return Ingested(
+            None, shown, "failed", error=f"{shown} is no UTF-8 file name — rename the file"
+        )
+    return None

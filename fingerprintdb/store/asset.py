@@ -111,14 +111,17 @@ def find_uri(connection: Connection, collection: str, uri: str) -> dict[str, Any
         ).fetchone()
 
 
-def find_same(connection: Connection, collection: str, sha256: str) -> dict[str, Any] | None:
-    """Return the asset of a collection that holds the same bytes and was processed."""
+def find_same(
+    connection: Connection, collection: str, sha256: str, uri: str
+) -> dict[str, Any] | None:
+    """Return the asset of a collection that holds the same bytes; one that waits is not itself."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             "SELECT asset_id, duration_sec, status FROM fpdb.asset"
-            " WHERE collection = %s AND sha256 = %s AND status = 'ready'"
+            " WHERE collection = %s AND sha256 = %s AND status <> 'failed'"
+            " AND (status = 'ready' OR uri IS DISTINCT FROM %s)"
             " ORDER BY asset_id LIMIT 1",
-            (collection, sha256),
+            (collection, sha256, uri),
         ).fetchone()
 
 

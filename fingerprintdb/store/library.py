@@ -7,16 +7,44 @@ from psycopg.rows import dict_row
 from fingerprintdb.store.database import Connection, DatabaseError
 
 
-def insert_queued(
-    connection: Connection, uris: list[str], collection: str, content_type: str
-) -> list[int]:
-    """Insert assets for workers to process, all in one statement, and return their keys."""
+def queue(
+    connection: Connection,
+    digests: dict[str, str | None],
+    *,
+    collection: str,
+    content_type: str,
+) -> dict[str, int]:
+    """Leave URIs to workers, all in one statement; return the keys of those that were not there.
+
+    `digests` gives each URI's SHA-256 where it is known. Bytes that the collection holds are
+    skipped; an asset of the same URI that failed, or had other bytes, is queued again.
+    """
     rows = connection.execute(
-        "INSERT INTO fpdb.asset (uri, collection, content_type)"
-        " SELECT uri, %s, %s FROM unnest(%s::text[]) AS u (uri) RETURNING asset_id",
-        (collection, content_type, uris),
+        "SELECT asset_id, uri, sha256, status FROM fpdb.asset WHERE collection = %s"
+        " AND (uri = ANY (%s) OR sha256 = ANY (%s)) ORDER BY asset_id DESC",
+        (collection, list(digests), [digest for digest in digests.values() if digest]),
     ).fetchall()
-    return [int(row[0]) for row in rows]
+    by_uri = {row[1]: row for row in rows}
+    held = {row[2] for row in rows if row[3] != "failed"} - {None}
+    new, again = {}, {}
+    for uri, digest in digests.items():
+        former = by_uri.get(uri)
+        if former is not None:
+            changed = None not in {digest, former[2]} and digest != former[2]
+            if former[3] == "failed" or changed:
+                again[uri] = int(former[0])
+        elif digest not in held:
+            new[uri] = digest
+            held |= {digest} - {None}
+    inserted = connection.execute(
+        "INSERT INTO fpdb.asset (uri, sha256, collection, content_type)"
+        " SELECT uri, sha256, %s, %s FROM unnest(%s::text[], %s::text[]) AS u (uri, sha256)"
+        " RETURNING uri, asset_id",
+        (collection, content_type, list(new), list(new.values())),
+    ).fetchall()
+    if again:
+        reprocess(connection, list(again.values()))
+    return dict(inserted) | again
 
 
 def ensure_collection(connection: Connection, name: str) -> None:
@@ -51,16 +79,6 @@ def reprocess(
         "SELECT fpdb.reprocess(%s, only_failed => %s)", (asset_ids, only_failed)
     ).fetchone()
     return int(row[0]) if row else 0
-
-
-def known_uris(connection: Connection, collection: str, uris: list[str]) -> set[str]:
-    """Return which of the URIs a collection already holds, in whatever state but failed."""
-    rows = connection.execute(
-        "SELECT uri FROM fpdb.asset"
-        " WHERE collection = %s AND uri = ANY (%s) AND status <> 'failed'",
-        (collection, uris),
-    ).fetchall()
-    return {row[0] for row in rows}
 
 
 LIST_COLUMNS = "asset_id, title, artist, collection, content_type, duration_sec, status, uri, error"

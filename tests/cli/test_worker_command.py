@@ -36,3 +36,34 @@ def test_an_unknown_queue_is_refused(fpdb, library_url):
     run = fpdb(library_url, "worker", "--queues", "landmark,nothing")
     assert run.returncode == 2
     assert "the queues are query, landmark, embedding" in run.stderr
+
+
+def test_the_queue_skips_the_same_bytes_and_takes_failed_and_changed_files_again(
+    fpdb, empty_url, recordings, json_lines, tmp_path
+):
+    assert fpdb(empty_url, "init", "--model", "builtin").returncode == 0
+    one = tmp_path / "one.flac"
+    one.write_bytes((recordings / "below" / "one.flac").read_bytes())
+    (tmp_path / "copy.flac").write_bytes(one.read_bytes())
+    (tmp_path / "bad.mp3").write_text("no music")
+
+    def queue():
+        lines = json_lines(fpdb(empty_url, "ingest", "--queue", "--json", tmp_path))
+        return {line["uri"].rpartition("/")[2]: line["status"] for line in lines}
+
+    assert queue() == {"bad.mp3": "queued", "copy.flac": "queued", "one.flac": "skipped"}
+    # What waits is done by a direct ingest too, and not twice.
+    done = json_lines(fpdb(empty_url, "ingest", "--json", tmp_path / "copy.flac", one))
+    assert [line["status"] for line in done] == ["ready", "skipped"]
+    assert fpdb(empty_url, "worker", "--once").returncode == 0
+    assert queue() == {"bad.mp3": "queued", "copy.flac": "skipped", "one.flac": "skipped"}
+    (tmp_path / "copy.flac").write_bytes((recordings / "three.mp3").read_bytes())
+    (tmp_path / "bad.mp3").write_bytes((recordings / "two.wav").read_bytes())
+    assert queue() == {"bad.mp3": "queued", "copy.flac": "queued", "one.flac": "skipped"}
+    assert fpdb(empty_url, "worker", "--once").returncode == 0
+    # Only now is the sound of one.flac gone from the collection.
+    assert queue() == {"bad.mp3": "skipped", "copy.flac": "skipped", "one.flac": "queued"}
+    assert fpdb(empty_url, "worker", "--once").returncode == 0
+    lines = json_lines(fpdb(empty_url, "list", "--json"))
+    assert [line["status"] for line in lines] == ["ready"] * 3
+    assert all(line["title"] for line in lines)
