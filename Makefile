@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 ## Ingest a folder (MUSIC=dir, else a synthesised album) and identify a noisy excerpt of it.
 demo: .venv/base
-	@FPDB_DATA_DIR=.demo $(BIN)/fpdb demo $(MUSIC)
+	@FPDB_DATA_DIR=.demo $(BIN)/fpdb demo $(if $(MUSIC),"$(MUSIC)")
 
 ## Run every check and every test.
 test: .venv/all
