@@ -24,7 +24,7 @@ SILENT_PEAK = 1e-4
 """Peak level (−80 dB of full scale) under which a recording counts as silent."""
 
 QUERY_MAX_SEC = 600.0
-"""A query is judged by its first ten minutes; a longer recording is searched for references."""
+"""A query is judged by its first ten minutes, so that a long one costs no more than that."""
 
 BATCH_SEGMENTS = 16
 

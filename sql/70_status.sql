@@ -43,7 +43,7 @@ CREATE OR REPLACE VIEW fpdb.job_status AS
     ) e ON true
     GROUP BY j.queue_name, j.status;
 COMMENT ON VIEW fpdb.job_status IS 'Jobs by queue (landmark, embedding, query) and state; the age of the oldest todo job is the lag.';
-COMMENT ON COLUMN fpdb.job_status.queue IS 'landmark, embedding, query or maintenance.';
+COMMENT ON COLUMN fpdb.job_status.queue IS 'landmark, embedding or query.';
 COMMENT ON COLUMN fpdb.job_status.status IS 'todo, doing, succeeded, failed, cancelled or aborted.';
 COMMENT ON COLUMN fpdb.job_status.jobs IS 'How many, exactly.';
 COMMENT ON COLUMN fpdb.job_status.oldest_age_sec IS 'Seconds since the oldest of them was queued.';

@@ -217,8 +217,7 @@ def test_a_change_during_a_job_makes_it_void(
     # The long recording's job ends after the short one's, and must not overwrite it.
     until(
         connection,
-        "SELECT count(*) FROM fpdb_queue.procrastinate_jobs"
-        " WHERE queue_name <> 'maintenance' AND status IN ('todo', 'doing')",
+        "SELECT count(*) FROM fpdb_queue.procrastinate_jobs WHERE status IN ('todo', 'doing')",
         0,
     )
     row = connection.execute("SELECT duration_sec, landmark_revision FROM fpdb.asset").fetchone()
@@ -236,8 +235,7 @@ def test_deleting_an_asset_during_its_job_leaves_nothing(
     connection.execute("DELETE FROM fpdb.asset")
     until(
         connection,
-        "SELECT count(*) FROM fpdb_queue.procrastinate_jobs"
-        " WHERE queue_name <> 'maintenance' AND status IN ('todo', 'doing')",
+        "SELECT count(*) FROM fpdb_queue.procrastinate_jobs WHERE status IN ('todo', 'doing')",
         0,
     )
     left = connection.execute(

@@ -17,7 +17,7 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows; numbers stand to the right on a terminal, and None is empty."""
     rows = [list(row) for row in rows]
     cells = [[_cell(value) for value in row] for row in rows]
@@ -30,7 +30,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: st
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD)
     for number, column in enumerate(columns):
         numeric = any(isinstance(row[number], int | float) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -44,10 +44,10 @@ def say(message: str, *, to_stderr: bool = True) -> None:
     typer.echo(message, err=to_stderr)
 
 
-def report(error: Exception, subject: str = "") -> None:
+def report(error: Exception) -> None:
     """Print an error as one line on stderr: what happened, and what to do about it."""
     prefix = typer.style("error:", fg="red") if sys.stderr.isatty() else "error:"
-    typer.echo(f"{prefix} {subject}{' '.join(_explain(error).split())}", err=True)
+    typer.echo(f"{prefix} {' '.join(_explain(error).split())}", err=True)
 
 
 def clock(seconds: float) -> str:
