@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from benchmarks.shared_audio import holds
 from fingerprintdb.audio import AudioError, decode
 from fingerprintdb.embedding import Embedder, load
-from fingerprintdb.noise import add_pink_noise
+from fingerprintdb.degradation import add_pink_noise
 from fingerprintdb.segments import Segment, cut
 
 Samples = NDArray[np.float32]

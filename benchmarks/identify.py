@@ -29,7 +29,7 @@ from benchmarks.shared_audio import holds
 from fingerprintdb.audio import Samples, decode, encode
 from fingerprintdb.embedding import load
 from fingerprintdb.embedding.builtin import CONFIDENCE
-from fingerprintdb.noise import add_pink_noise
+from fingerprintdb.degradation import add_pink_noise
 from fingerprintdb.pipeline import Extractor, identify, ingest
 from fingerprintdb.store import embeddings, landmarks, migration
 from fingerprintdb.store.database import Connection, connect

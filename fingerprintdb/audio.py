@@ -282,11 +282,17 @@ def _drain(graph: Graph) -> Iterator[Samples]:
 
 
 def encode(
-    path: Path, samples: Samples, sample_rate_hz: int, tags: dict[str, str] | None = None
+    path: Path,
+    samples: Samples,
+    sample_rate_hz: int,
+    tags: dict[str, str] | None = None,
+    *,
+    bit_rate: int | None = None,
 ) -> None:
     """Write 1-D mono float32 `samples` to `path`: .wav and .flac (16 bit), .ogg (Opus), .mp3.
 
-    Samples beyond ±1 are clipped. Opus is always written at 48 kHz.
+    Samples beyond ±1 are clipped. Opus is always written at 48 kHz. `bit_rate` is in bits a
+    second; None leaves it to the encoder.
     """
     codec = Codec(_ENCODERS[path.suffix.lower()], "w")
     rate_hz = (
@@ -296,6 +302,8 @@ def encode(
         container.metadata.update(tags or {})
         stream = cast("AudioStream", container.add_stream(codec.name, rate=rate_hz, layout="mono"))
         encoder = stream.codec_context
+        if bit_rate is not None:
+            encoder.bit_rate = bit_rate
         encoder.open()  # or its frame size is not known yet
         resampler = AudioResampler(encoder.format, "mono", rate_hz, encoder.frame_size)
         for start in range(0, len(samples), sample_rate_hz):

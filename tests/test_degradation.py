@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fingerprintdb.noise import add_pink_noise
+from fingerprintdb.degradation import add_pink_noise
 
 RATE_HZ = 11_025
 TONE = (0.3 * np.sin(2 * np.pi * 440 * np.arange(5 * RATE_HZ) / RATE_HZ)).astype(np.float32)

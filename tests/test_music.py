@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fingerprintdb.audio import decode, encode
-from fingerprintdb.noise import add_pink_noise
+from fingerprintdb.degradation import add_pink_noise
 from fingerprintdb.pipeline import Extractor, identify, ingest
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.match import Scope

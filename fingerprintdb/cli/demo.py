@@ -140,11 +140,11 @@ def _identify(
     clip: Path,
 ) -> bool:
     """Add noise, write the clip, ask what it is, and say whether the answer is right."""
-    from fingerprintdb import audio, noise, pipeline
+    from fingerprintdb import audio, degradation, pipeline
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.match import Scope
 
-    noisy = noise.add_pink_noise(samples, SNR_DB)
+    noisy = degradation.add_pink_noise(samples, SNR_DB)
     audio.encode(clip, noisy / max(1.0, abs(noisy).max()), EXCERPT_RATE_HZ)
     say(
         f"3. excerpt: {len(samples) / EXCERPT_RATE_HZ:.0f} s of {Path(asset.uri).name}"
