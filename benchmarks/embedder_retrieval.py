@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from benchmarks.shared_audio import holds
 from fingerprintdb.audio import AudioError, decode
-from fingerprintdb.embedding import Embedder, load
 from fingerprintdb.degradation import add_pink_noise
+from fingerprintdb.embedding import Embedder, load
 from fingerprintdb.segments import Segment, cut
 
 Samples = NDArray[np.float32]

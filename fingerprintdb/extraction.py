@@ -1,4 +1,4 @@
-"""Runs one recording through the stages: decoding, landmarks, segments, embeddings."""
+"""Runs a recording through the stages: decoding, landmarks, sub-fingerprints, embeddings."""
 
 import time
 from collections.abc import Iterator
@@ -11,20 +11,23 @@ import numpy.typing as npt
 
 from fingerprintdb.audio import AudioError, AudioInfo, Samples, decode, probe
 from fingerprintdb.embedding import Embedder
-from fingerprintdb.landmarks import Landmarks, query_landmarks, reference_landmarks
+from fingerprintdb.landmarks import Landmarks, reference_landmarks
 from fingerprintdb.peaks import find_peaks
-from fingerprintdb.profile import Probe, Profile
+from fingerprintdb.profile import Profile
 from fingerprintdb.segments import Segment, cut
 from fingerprintdb.source import Source
+from fingerprintdb.subfingerprints import (
+    BandEnergies,
+    SubFingerprints,
+    reference_energies,
+    reference_sub_fingerprints,
+)
 
 MIN_DURATION_SEC = 0.75
 """Less sound than this holds too few landmarks to tell one recording from another."""
 
 SILENT_PEAK = 1e-4
 """Peak level (−80 dB of full scale) under which a recording counts as silent."""
-
-QUERY_MAX_SEC = 600.0
-"""A query is judged by its first ten minutes, so that a long one costs no more than that."""
 
 BATCH_SEGMENTS = 16
 
@@ -60,6 +63,7 @@ class ReferenceLandmarks:
     info: AudioInfo
     duration_sec: float
     landmarks: Landmarks
+    sub_fingerprints: SubFingerprints
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +75,6 @@ class EmbeddedSegment:
     end_sec: float
     vector: npt.NDArray[np.float32] | None
     processing_time_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """What a query brings to the database: landmarks, and vectors (n, 512) with their starts."""
-
-    duration_sec: float
-    landmarks: Landmarks
-    vectors: npt.NDArray[np.float32]
-    starts_sec: list[float]
 
 
 class _Meter:
@@ -122,7 +116,7 @@ def extract_embeddings(
 ) -> list[EmbeddedSegment]:
     """Return the windows of a recording with their vectors, a batch in memory at a time."""
     blocks = decode(source.file, _rate_hz(embedder, windowing))
-    return _segments(iter(_Meter(blocks, timings)), embedder, windowing, timings)
+    return embed_windows(iter(_Meter(blocks, timings)), embedder, windowing, timings)
 
 
 def extract(
@@ -130,63 +124,43 @@ def extract(
 ) -> tuple[ReferenceLandmarks, list[EmbeddedSegment]]:
     """Return both kinds of a recording, decoded once where both listen at one rate."""
     blocks = decode(source.file, profile.sample_rate_hz)
-    meter = _Meter(blocks, timings, _shared_samples(profile, embedder, windowing))
+    meter = _Meter(blocks, timings, shared_samples(profile, embedder, windowing))
     found = _landmarks(source, profile, meter, timings)
     if meter.kept:
-        return found, _segments(iter(meter.kept), embedder, windowing, timings)
+        return found, embed_windows(iter(meter.kept), embedder, windowing, timings)
     return found, extract_embeddings(source, embedder, windowing, timings)
-
-
-def describe_clip(
-    source: Source,
-    profile: Profile,
-    probe_density: Probe,
-    embedder: Embedder | None,
-    timings: Timings,
-) -> Clip:
-    """Return what a query asks with; without an embedder, landmarks only.
-
-    Raises AudioError where there is nothing to ask with: no audio, silence, under 0.75 s.
-    """
-    windowing = Windowing()
-    blocks = decode(source.file, profile.sample_rate_hz, max_duration_sec=QUERY_MAX_SEC)
-    shared = _shared_samples(profile, embedder, windowing) if embedder else 0
-    meter = _Meter(blocks, timings, shared)
-    with _booked(timings, "landmarks"):
-        peaks = find_peaks(
-            meter,
-            profile,
-            peaks_per_cell=probe_density.peaks_per_cell,
-            oversampling=probe_density.oversampling,
-        )
-        landmarks = query_landmarks(peaks, profile, probe_density)
-    duration_sec = _require_sound(meter, profile, landmarks)
-    heard: list[EmbeddedSegment] = []
-    if embedder and meter.kept:
-        heard = _segments(iter(meter.kept), embedder, windowing, timings)
-    elif embedder:
-        heard = extract_embeddings(source, embedder, windowing, timings)
-    spoken = [(s.start_sec, s.vector) for s in heard if s.vector is not None]
-    return Clip(
-        duration_sec,
-        landmarks,
-        np.stack([vector for _, vector in spoken]) if spoken else np.empty((0, 512), np.float32),
-        [start_sec for start_sec, _ in spoken],
-    )
 
 
 def _landmarks(
     source: Source, profile: Profile, meter: _Meter, timings: Timings
 ) -> ReferenceLandmarks:
     info = probe(source.file)
-    with _booked(timings, "landmarks"):
-        landmarks = reference_landmarks(find_peaks(meter, profile), profile)
-    return ReferenceLandmarks(info, _require_sound(meter, profile, landmarks), landmarks)
+    energies = reference_energies(profile)
+    with booked(timings, "landmarks"):
+        peaks = find_peaks(_overheard(iter(meter), energies, timings), profile)
+        landmarks = reference_landmarks(peaks, profile)
+    duration_sec = meter.samples / profile.sample_rate_hz
+    require_sound(duration_sec, meter.peak, landmarks)
+    with booked(timings, "sub_fingerprints"):
+        bits = reference_sub_fingerprints(energies, profile)
+    return ReferenceLandmarks(info, duration_sec, landmarks, bits)
 
 
-def _segments(
+def _overheard(
+    blocks: Iterator[Samples], energies: BandEnergies, timings: Timings
+) -> Iterator[Samples]:
+    """Let the bands hear the blocks that pass."""
+    for block in blocks:
+        began = time.perf_counter()
+        energies.add(block)
+        timings.add("sub_fingerprints", began)
+        yield block
+
+
+def embed_windows(
     blocks: Iterator[Samples], embedder: Embedder, windowing: Windowing, timings: Timings
 ) -> list[EmbeddedSegment]:
+    """Return the windows of mono samples, at the rate that the embedder is given, embedded."""
     rate_hz = _rate_hz(embedder, windowing)
     segments = cut(
         blocks,
@@ -210,7 +184,7 @@ def _rate_hz(embedder: Embedder, windowing: Windowing) -> int:
     return min(windowing.sample_rate_hz, embedder.sample_rate_hz)
 
 
-def _shared_samples(profile: Profile, embedder: Embedder, windowing: Windowing) -> int:
+def shared_samples(profile: Profile, embedder: Embedder, windowing: Windowing) -> int:
     """Return how much of the landmarks' sound the embedder wants to hear: none at another rate."""
     cap_sec = windowing.max_audio_length_sec
     if cap_sec is None or _rate_hz(embedder, windowing) != profile.sample_rate_hz:
@@ -254,23 +228,21 @@ def _resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
 
 
 @contextmanager
-def _booked(timings: Timings, stage: str) -> Iterator[None]:
-    """Book the time of a block to a stage, less what decoding took meanwhile."""
-    began, decoding_ms = time.perf_counter(), timings.ms.get("decode", 0.0)
+def booked(timings: Timings, stage: str) -> Iterator[None]:
+    """Book the time of a block to a stage, less what was booked to others meanwhile."""
+    began, others_ms = time.perf_counter(), sum(timings.ms.values())
     yield
-    timings.ms[stage] = (time.perf_counter() - began) * 1000 - (
-        timings.ms.get("decode", 0.0) - decoding_ms
-    )
+    spent_ms = (time.perf_counter() - began) * 1000
+    others_ms = sum(timings.ms.values()) - others_ms
+    timings.ms[stage] = timings.ms.get(stage, 0.0) + spent_ms - others_ms
 
 
-def _require_sound(meter: _Meter, profile: Profile, landmarks: Landmarks) -> float:
-    """Return the duration in seconds; AudioError where there is too little to go by."""
-    duration_sec = meter.samples / profile.sample_rate_hz
+def require_sound(duration_sec: float, peak: float, landmarks: Landmarks) -> None:
+    """Raise AudioError where there is too little to go by: too short, silent, without a peak."""
     if duration_sec < MIN_DURATION_SEC:
         raise AudioError(
             f"{duration_sec:.2f} s of sound is too short to fingerprint",
             f"supply at least {MIN_DURATION_SEC} s",
         )
-    if meter.peak < SILENT_PEAK or not len(landmarks):
+    if peak < SILENT_PEAK or not len(landmarks):
         raise AudioError("the recording is silent", "supply one with sound")
-    return duration_sec

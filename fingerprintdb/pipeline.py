@@ -10,17 +10,18 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from fingerprintdb.audio import AudioError
+from fingerprintdb.cascade import Answer, search
+from fingerprintdb.clip import hear
 from fingerprintdb.embedding import Embedder, ModelError, load
 from fingerprintdb.extraction import (
     ReferenceLandmarks,
     Timings,
     Windowing,
-    describe_clip,
+    booked,
     extract,
     extract_embeddings,
     extract_landmarks,
 )
-from fingerprintdb.profile import DEFAULT_PROBE, DEFAULT_PROFILE, Probe, Profile
 from fingerprintdb.source import MAX_BYTES, Source, SourceError, open_source, redact
 from fingerprintdb.store import asset as assets
 from fingerprintdb.store.asset import Claim
@@ -31,8 +32,9 @@ from fingerprintdb.store.embeddings import (
     copy_segments,
     store_embeddings,
 )
-from fingerprintdb.store.landmarks import copy_postings, require_profile, store_landmarks
-from fingerprintdb.store.match import Match, Scope, match, similar_to
+from fingerprintdb.store.landmarks import copy_landmarks, store_landmarks
+from fingerprintdb.store.match import Scope, similar_to
+from fingerprintdb.store.profile import active_profile
 from fingerprintdb.store.query import Query, answer_query
 
 SHIPPED_TAGS = ("album", "genre", "date", "track", "composer")
@@ -41,10 +43,8 @@ SHIPPED_TAGS = ("album", "genre", "date", "track", "composer")
 
 @dataclass(slots=True)
 class Extractor:
-    """The stages as one database wants them: its profile, and its active model, loaded once."""
+    """The stages as a database wants them: with its active model, loaded once."""
 
-    profile: Profile = DEFAULT_PROFILE
-    probe: Probe = DEFAULT_PROBE
     max_source_bytes: int = MAX_BYTES
     _loaded: tuple[Model, Embedder] | None = field(default=None, repr=False)
     _loading: Lock = field(default_factory=Lock, repr=False)
@@ -95,20 +95,19 @@ class Ingested:
 class Identified:
     """The answer for one clip."""
 
-    matches: list[Match]
+    answer: Answer
     timings_ms: dict[str, float]
 
 
 def process_landmarks(connection: Connection, job: Claim, extractor: Extractor) -> dict[str, float]:
     """Fingerprint the asset of a landmark job and store it whole, or not at all."""
     timings = Timings()
+    profile_id, profile = active_profile(connection)
     with extractor.open(job.uri, job.content) as source:
-        found = extract_landmarks(source, extractor.profile, timings)
+        found = extract_landmarks(source, profile, timings)
         described = _described(source, found) | _titles(found.info.tags, job.uri or "")
     began = time.perf_counter()
-    store_landmarks(
-        connection, job, found.landmarks, profile=extractor.profile, described=described
-    )
+    store_landmarks(connection, job, found, profile_id=profile_id, described=described)
     timings.add("store", began)
     return timings.ms
 
@@ -134,7 +133,7 @@ def process_embeddings(
     return timings.ms
 
 
-def process_query(connection: Connection, query: Query, extractor: Extractor) -> list[Match]:
+def process_query(connection: Connection, query: Query, extractor: Extractor) -> Answer:
     """Identify a clip of fpdb.query and write the answer."""
     began = time.perf_counter()
     scope = Scope(
@@ -145,8 +144,9 @@ def process_query(connection: Connection, query: Query, extractor: Extractor) ->
     )
     found = identify(connection, extractor, scope, uri=query.uri, content=query.content)
     elapsed_ms = (time.perf_counter() - began) * 1000
-    answer_query(connection, query.query_id, found.matches, elapsed_ms)
-    return found.matches
+    answer = found.answer
+    answer_query(connection, query.query_id, answer.verdict, answer.matches, elapsed_ms)
+    return answer
 
 
 def identify(
@@ -158,23 +158,16 @@ def identify(
     content: bytes | None = None,
     with_vectors: bool = True,
 ) -> Identified:
-    """Return what a clip is: one call of fpdb.match after the stages."""
+    """Return what a clip is."""
     timings = Timings()
-    model, embedder = extractor.embedder(connection) if with_vectors else (None, None)
+    heard_by = extractor.embedder(connection) if with_vectors else None
     began = time.perf_counter()
     with extractor.open(uri, content) as source:
         timings.add("open", began)
-        clip = describe_clip(source, extractor.profile, extractor.probe, embedder, timings)
-    began = time.perf_counter()
-    matches = match(
-        connection,
-        clip,
-        digest=extractor.profile.digest,
-        model_id=model.model_id if model else None,
-        scope=scope,
-    )
-    timings.add("match", began)
-    return Identified(matches, timings.ms)
+        clip = hear(source, active_profile(connection)[1], timings)
+        with booked(timings, "match"):
+            answer = search(connection, clip, heard_by, scope)
+    return Identified(answer, timings.ms)
 
 
 def similar(
@@ -183,8 +176,8 @@ def similar(
     """Return the stored assets that sound most like a clip."""
     model, embedder = extractor.embedder(connection)
     with extractor.open(uri) as source:
-        clip = describe_clip(source, extractor.profile, extractor.probe, embedder, Timings())
-    return similar_to(connection, clip, model_id=model.model_id, scope=scope)
+        windows = hear(source, active_profile(connection)[1], Timings()).windows(embedder)
+    return similar_to(connection, windows, model_id=model.model_id, scope=scope)
 
 
 def ingest(
@@ -194,15 +187,17 @@ def ingest(
     *,
     collection: str = "default",
     content_type: str = "music",
+    version_of: int | None = None,
 ) -> Ingested:
     """Bring one source in, whole, in one transaction; what fails is a row with the reason.
 
     The same bytes in the same collection are skipped; other bytes under the same URI replace
-    what was there, which keeps its key.
+    what was there, which keeps its key. Where a work is named, the asset becomes a version of it
+    in any case.
     """
     timings = Timings()
     sha256 = None
-    profile_id = require_profile(connection, extractor.profile)
+    profile_id, profile = active_profile(connection)
     model, embedder = extractor.embedder(connection)
     began = time.perf_counter()
     try:
@@ -211,11 +206,13 @@ def ingest(
             sha256 = source.sha256
             same = assets.find_same(connection, collection, sha256, uri)
             if same:
+                assets.mark_versions(connection, [same["asset_id"]], version_of)
                 return Ingested(same["asset_id"], uri, "skipped", same["duration_sec"], timings.ms)
-            found, segments = extract(source, extractor.profile, embedder, Windowing(), timings)
+            found, segments = extract(source, profile, embedder, Windowing(), timings)
             values = _described(source, found) | _titles(found.info.tags, uri)
     except (AudioError, SourceError) as error:
         asset_id = _insert_failed(connection, uri, collection, content_type, str(error), sha256)
+        assets.mark_versions(connection, [asset_id], version_of)
         return Ingested(asset_id, uri, "failed", None, timings.ms, str(error))
     began = time.perf_counter()
     with connection.transaction():
@@ -223,6 +220,7 @@ def ingest(
         assets.lock_content(connection, collection, sha256)
         same = assets.find_same(connection, collection, sha256, uri)
         if same:
+            assets.mark_versions(connection, [same["asset_id"]], version_of)
             return Ingested(same["asset_id"], uri, "skipped", same["duration_sec"], timings.ms)
         values |= {
             "uri": uri,
@@ -234,7 +232,8 @@ def ingest(
             "embedding_status": "ready",
         }
         asset_id = assets.put(connection, values)
-        copy_postings(connection, asset_id, found.landmarks)
+        assets.mark_versions(connection, [asset_id], version_of)
+        copy_landmarks(connection, asset_id, found)
         copy_segments(connection, asset_id, model.model_id, segments)
     timings.add("store", began)
     return Ingested(asset_id, uri, "ready", found.duration_sec, timings.ms)

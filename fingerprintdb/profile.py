@@ -32,6 +32,22 @@ class Profile:
     target_frames: int = 32
     target_bins: int = 63
 
+    bands: int = 40
+    """Logarithmic bands whose energies a sub-fingerprint looks at."""
+    bands_hz: tuple[float, float] = (50.0, 5000.0)
+    band_window_samples: int = 2048
+    band_mean_rows: int = 57
+    """Rows over which a band's own mean is taken (4 s), so that neither level nor colour counts."""
+    row_frames: int = 3
+    """Frames from one row of band energies to the next."""
+    patch_rows: int = 8
+    """Rows that one sub-fingerprint sees (0.7 s with the window)."""
+    sub_fingerprint_frames: int = 6
+    """Frames from one stored sub-fingerprint to the next."""
+    sub_fingerprint_bits: int = 256
+    projection: str = "905b54e747a2e2e2"
+    """Digest of the learned matrix that turns a patch into bits."""
+
     @property
     def frame_sec(self) -> float:
         """Seconds of one frame."""
@@ -62,8 +78,8 @@ class Profile:
 class Probe:
     """How hard a query looks; it changes cost and recall, never what is stored.
 
-    A query is denser than a reference: noise adds peaks, so the reference's few are found
-    among the query's many only if the query keeps more of them and pairs all of them.
+    A query that is denser than the reference finds more: noise adds peaks, so the reference's few
+    are found among the query's many only if the query keeps more of them and pairs all of them.
     """
 
     oversampling: int = 2
@@ -76,5 +92,18 @@ class Probe:
     """The budget of a query; a longer clip asks about fewer of its anchors."""
 
 
-DEFAULT_PROFILE = Profile()
-DEFAULT_PROBE = Probe()
+ACCURATE = Profile(name="accurate")
+COMPACT = Profile(
+    name="compact",
+    peaks_per_cell=2,
+    fan_out=2,
+    sub_fingerprint_frames=12,
+    sub_fingerprint_bits=128,
+)
+"""A quarter of the bytes: fewer peaks in fewer pairs, and a quarter of the bits."""
+PROFILES = {profile.name: profile for profile in (ACCURATE, COMPACT)}
+
+PLAIN = Probe(oversampling=1, peaks_per_cell=4, fan_out=5, border=0.0, max_hashes=3_000)
+"""As dense as a reference, some 140 hashes a second: finds nine of ten clips at 0 dB of noise."""
+WIDE = Probe()
+"""Ten times as many hashes, for what is buried deeper."""

@@ -108,13 +108,13 @@ class Jobs:
             return
         try:
             with self.connections.connection() as connection:
-                matches = process_query(connection, query, self.extractor)
+                answer = process_query(connection, query, self.extractor)
         except Exception as error:
             _log_failure(f"query {query_id}", error)
             with self.connections.connection() as connection:
                 fail_query(connection, query_id, _reason(error), again=self._again(error, context))
             raise
-        logger.info("query %d: %d matches", query_id, len(matches))
+        logger.info("query %d: %s", query_id, answer.verdict)
 
     def _extract(
         self,

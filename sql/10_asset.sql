@@ -77,7 +77,9 @@ BEGIN
     FROM changed n JOIN former o USING (asset_id)
     WHERE (n.landmark_revision, n.embedding_revision) <> (o.landmark_revision, o.embedding_revision);
     IF emptied IS NOT NULL THEN
-        DELETE FROM fpdb.posting WHERE asset_id = ANY (emptied);
+        -- fpdb.compact() leaves alone what is locked so, and whoever locks so waits for it.
+        PERFORM FROM fpdb.asset WHERE asset_id = ANY (emptied) ORDER BY asset_id FOR UPDATE;
+        PERFORM fpdb.remove_landmarks(emptied);
         DELETE FROM fpdb.embedding WHERE asset_id = ANY (emptied);
         DELETE FROM fpdb.segment WHERE asset_id = ANY (emptied);
     END IF;
@@ -96,25 +98,36 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    DELETE FROM fpdb.posting WHERE asset_id = ANY (ARRAY(SELECT asset_id FROM deleted));
+    DELETE FROM fpdb.delta WHERE asset_id = ANY (ARRAY(SELECT asset_id FROM deleted));
     PERFORM fpdb.drop_jobs(array_agg(asset_id), kind)
     FROM deleted, unnest(ARRAY['landmark', 'embedding']) AS kind GROUP BY kind;
     RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION fpdb.asset_after_delete() IS
-    'Trigger: removes the landmarks and the waiting jobs of deleted assets; segments and vectors leave by foreign key.';
+    'Trigger: removes the newest landmarks and the waiting jobs of deleted assets; blocks, segments and vectors leave by foreign key.';
 
 CREATE OR REPLACE FUNCTION fpdb.asset_after_truncate() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    TRUNCATE fpdb.posting;
+    TRUNCATE fpdb.delta, fpdb.run, fpdb.posting;
     RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION fpdb.asset_after_truncate() IS 'Trigger: an empty asset table has no landmarks.';
+
+CREATE OR REPLACE FUNCTION fpdb.remove_landmarks(asset_ids bigint[]) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    DELETE FROM fpdb.delta WHERE asset_id = ANY (asset_ids);
+    DELETE FROM fpdb.block WHERE asset_id = ANY (asset_ids);
+    DELETE FROM fpdb.sub_fingerprint WHERE asset_id = ANY (asset_ids);
+$$;
+COMMENT ON FUNCTION fpdb.remove_landmarks(bigint[]) IS
+    'Removes the landmarks and bits of assets whose source is another now; called by triggers and workers, in the transaction that holds the assets.';
 
 CREATE OR REPLACE FUNCTION fpdb.queue_jobs(asset_ids bigint[], kind text) RETURNS void
 LANGUAGE plpgsql

@@ -58,3 +58,26 @@ COMMENT ON VIEW fpdb.worker_status IS 'Workers that have signed in, with their l
 COMMENT ON COLUMN fpdb.worker_status.worker_id IS 'Key.';
 COMMENT ON COLUMN fpdb.worker_status.heartbeat_age_sec IS 'Seconds since the last sign of life.';
 COMMENT ON COLUMN fpdb.worker_status.jobs IS 'Jobs it is doing.';
+
+CREATE OR REPLACE VIEW fpdb.index_status AS
+    SELECT r.runs, b.blocks, b.postings, d.delta_rows, s.bytes,
+        s.bytes::float8 / nullif(b.postings + d.delta_rows, 0) AS bytes_per_posting,
+        1 - b.postings::float8 / nullif(r.postings, 0) AS dead_share,
+        CASE WHEN d.delta_rows > greatest(100000, b.postings / 50)
+                OR r.postings - b.postings > greatest(100000, r.postings * 0.3) THEN 'SELECT fpdb.compact()'
+            ELSE 'nothing to do' END AS advice
+    FROM (SELECT count(*) AS runs, coalesce(sum(postings), 0)::bigint AS postings FROM fpdb.run) r,
+        (SELECT count(*) AS blocks, coalesce(sum(postings), 0)::bigint AS postings FROM fpdb.block) b,
+        (SELECT count(*) AS delta_rows FROM fpdb.delta) d,
+        (SELECT sum(pg_total_relation_size(c.oid))::bigint AS bytes FROM unnest(ARRAY['fpdb.run', 'fpdb.block',
+            'fpdb.posting', 'fpdb.delta']::regclass[]) AS c (oid)) s;
+COMMENT ON VIEW fpdb.index_status IS 'How the landmarks are stored, and whether fpdb.compact() would help.';
+COMMENT ON COLUMN fpdb.index_status.runs IS 'Packed indexes; a query looks into each.';
+COMMENT ON COLUMN fpdb.index_status.blocks IS 'Stretches of 16,384 frames of assets that are packed.';
+COMMENT ON COLUMN fpdb.index_status.postings IS 'Packed landmarks, without dead ones.';
+COMMENT ON COLUMN fpdb.index_status.delta_rows IS 'Landmarks that wait to be packed; they are found like the others.';
+COMMENT ON COLUMN fpdb.index_status.bytes IS 'On disk, with all indexes and space to be used again.';
+COMMENT ON COLUMN fpdb.index_status.bytes_per_posting IS 'Bytes for each landmark, packed or waiting.';
+COMMENT ON COLUMN fpdb.index_status.dead_share IS
+    'Share (0 to 1) of packed landmarks whose asset is gone; from 0.3 of a run on, fpdb.compact() writes it again.';
+COMMENT ON COLUMN fpdb.index_status.advice IS 'What to do, if anything.';

@@ -16,12 +16,11 @@ from library import Library
 from psycopg import sql
 
 from fingerprintdb.embedding import load
-from fingerprintdb.profile import DEFAULT_PROFILE
 from fingerprintdb.store import migration
 from fingerprintdb.store.database import Connection, connect
 from fingerprintdb.store.embedded import open_embedded
 from fingerprintdb.store.embeddings import register_model
-from fingerprintdb.store.landmarks import register_profile
+from fingerprintdb.store.profile import register_profiles
 
 # No test may reach for a model hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -69,7 +68,7 @@ def template(server_url: str, admin: psycopg.Connection) -> str:
     migration.upgrade(url)
     embedder = load("builtin")
     with connect(url) as connection:
-        register_profile(connection, DEFAULT_PROFILE)
+        register_profiles(connection)
         register_model(
             connection,
             name=embedder.name,

@@ -1,5 +1,6 @@
 """Puts made-up recordings into a test's database."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,12 @@ from psycopg import sql
 
 from fingerprintdb.extraction import EmbeddedSegment
 from fingerprintdb.landmarks import Landmarks
-from fingerprintdb.profile import DEFAULT_PROFILE
+from fingerprintdb.profile import ACCURATE
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.embeddings import copy_segments
 from fingerprintdb.store.landmarks import copy_postings
+from fingerprintdb.store.subfingerprints import copy_sub_fingerprints
+from fingerprintdb.subfingerprints import Bits, SubFingerprints
 
 Vectors = npt.NDArray[np.float32]
 
@@ -22,7 +25,7 @@ class Library:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.frame_sec = DEFAULT_PROFILE.frame_sec
+        self.frame_sec = ACCURATE.frame_sec
 
     def add(
         self,
@@ -31,9 +34,11 @@ class Library:
         *,
         starts_sec: Sequence[float] | None = None,
         model_id: int | None = None,
+        bits: Bits | None = None,
+        profile: str = ACCURATE.name,
         **columns: Any,
     ) -> int:
-        """Insert a ready asset with landmarks and one vector each 2.5 s; return its key."""
+        """Insert a ready asset with landmarks, bits and one vector each 2.5 s; return its key."""
         values = {
             "uri": "made-up.wav",
             "landmark_status": "ready",
@@ -44,10 +49,11 @@ class Library:
         row = self.connection.execute(
             sql.SQL(
                 "INSERT INTO fpdb.asset (profile_id, {}) SELECT profile_id, {} FROM fpdb.profile"
-                " WHERE is_active RETURNING asset_id"
+                " WHERE name = {} RETURNING asset_id"
             ).format(
                 sql.SQL(", ").join(map(sql.Identifier, values)),
                 sql.SQL(", ").join(map(sql.Placeholder, values)),
+                profile,
             ),
             values,
         ).fetchone()
@@ -55,6 +61,11 @@ class Library:
         asset_id = int(row[0])
         if landmarks is not None:
             copy_postings(self.connection, asset_id, landmarks)
+        if bits is not None:
+            step_frames = ACCURATE.sub_fingerprint_frames
+            copy_sub_fingerprints(
+                self.connection, asset_id, SubFingerprints(bits[::step_frames], step_frames)
+            )
         if vectors is not None:
             starts = [2.5 * n for n in range(len(vectors))] if starts_sec is None else starts_sec
             copy_segments(
@@ -67,6 +78,15 @@ class Library:
                 ],
             )
         return asset_id
+
+    def replace(self, asset_id: int, landmarks: Landmarks) -> None:
+        """Store other landmarks for an asset, as a worker does."""
+        with self.connection.transaction():
+            self.connection.execute(
+                "SELECT FROM fpdb.asset WHERE asset_id = %s FOR UPDATE", (asset_id,)
+            )
+            self.connection.execute("SELECT fpdb.remove_landmarks(ARRAY[%s::bigint])", (asset_id,))
+            copy_postings(self.connection, asset_id, landmarks)
 
     def active_model(self) -> int:
         """Return the key of the active model."""
@@ -97,15 +117,50 @@ class Library:
         columns = [column.name for column in cursor.description]
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
+    def plan(self, function: str, hashes: int, arguments: str) -> str:
+        """Return the plan of the query in a function's body, for so many hashes asked."""
+        definition = self.value(
+            "SELECT pg_get_functiondef(oid) FROM pg_proc"
+            " WHERE pronamespace = 'fpdb'::regnamespace AND proname = %s",
+            function,
+        )
+        named = self.value(
+            "SELECT pg_get_function_identity_arguments(oid) FROM pg_proc"
+            " WHERE pronamespace = 'fpdb'::regnamespace AND proname = %s",
+            function,
+        )
+        body = re.search(r"RETURN QUERY\s+(.*);\s*END\s*\$function\$", definition, re.DOTALL)
+        assert body is not None
+        with self.connection.transaction(force_rollback=True):
+            for name, value in re.findall(r"SET ((?:enable|plan)_\w+) TO '(\w+)'", definition):
+                self.connection.execute(f"SET LOCAL {name} = {value}".encode())
+            self.connection.execute(
+                f"CREATE FUNCTION pg_temp.{function}({named}) RETURNS SETOF text"
+                f" LANGUAGE plpgsql AS $plan$\n#variable_conflict use_column\n"
+                f"BEGIN RETURN QUERY EXPLAIN {body[1]}; END $plan$".encode()
+            )
+            rows = self.rows(
+                f"SELECT pg_temp.{function}(a, a, {arguments})"
+                " FROM (SELECT array_agg(n) FROM generate_series(1, %s) n) AS n (a)",
+                hashes,
+            )
+        return "\n".join(row[0] for row in rows)
+
 
 def random_landmarks(
     rng: np.random.Generator, *, duration_sec: float = 60.0, per_sec: int = 40
 ) -> Landmarks:
     """Return landmarks without rhyme or reason, in order of time."""
     size = int(duration_sec * per_sec)
-    frames = np.sort(rng.integers(0, int(duration_sec / DEFAULT_PROFILE.frame_sec), size))
+    frames = np.sort(rng.integers(0, int(duration_sec / ACCURATE.frame_sec), size))
     hashes = rng.integers(0, 1 << 24, size)
     return Landmarks(hashes.astype(np.int32), frames.astype(np.int32))
+
+
+def random_bits(rng: np.random.Generator, *, duration_sec: float = 60.0) -> Bits:
+    """Return sub-fingerprints at every frame; an asset stores those of phase 0."""
+    frames = int(duration_sec / ACCURATE.frame_sec)
+    return rng.integers(0, 256, (frames, ACCURATE.sub_fingerprint_bits // 8), np.uint8)
 
 
 def random_vectors(rng: np.random.Generator, size: int) -> Vectors:

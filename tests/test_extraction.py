@@ -12,12 +12,11 @@ from fingerprintdb.embedding import load
 from fingerprintdb.extraction import (
     Timings,
     Windowing,
-    describe_clip,
     extract,
     extract_embeddings,
     extract_landmarks,
 )
-from fingerprintdb.profile import DEFAULT_PROBE, DEFAULT_PROFILE
+from fingerprintdb.profile import ACCURATE
 from fingerprintdb.source import open_source
 
 
@@ -44,8 +43,8 @@ def test_decoding_once_gives_what_decoding_twice_gives(
 ) -> None:
     embedder = load("builtin")
     with open_source(str(recording)) as source:
-        found, segments = extract(source, DEFAULT_PROFILE, embedder, windowing, Timings())
-        alone = extract_landmarks(source, DEFAULT_PROFILE, Timings())
+        found, segments = extract(source, ACCURATE, embedder, windowing, Timings())
+        alone = extract_landmarks(source, ACCURATE, Timings())
         apart = extract_embeddings(source, embedder, windowing, Timings())
     assert found.duration_sec == alone.duration_sec == pytest.approx(20, abs=0.01)
     assert np.array_equal(found.landmarks.hashes, alone.landmarks.hashes)
@@ -62,9 +61,9 @@ def test_decoding_once_gives_what_decoding_twice_gives(
 def test_a_cap_limits_segments_and_not_landmarks(recording: Path) -> None:
     windowing = Windowing(max_audio_length_sec=7.5)
     with open_source(str(recording)) as source:
-        found, segments = extract(source, DEFAULT_PROFILE, load("builtin"), windowing, Timings())
+        found, segments = extract(source, ACCURATE, load("builtin"), windowing, Timings())
     assert segments[-1].end_sec == pytest.approx(7.5)
-    assert found.landmarks.frames[-1] * DEFAULT_PROFILE.frame_sec > 15
+    assert found.landmarks.frames[-1] * ACCURATE.frame_sec > 15
 
 
 def test_a_silent_stretch_has_a_segment_without_a_vector(tmp_path: Path) -> None:
@@ -80,7 +79,7 @@ def test_a_silent_stretch_has_a_segment_without_a_vector(tmp_path: Path) -> None
 def test_timings_name_the_stages(recording: Path) -> None:
     timings = Timings()
     with open_source(str(recording)) as source:
-        extract(source, DEFAULT_PROFILE, load("builtin"), Windowing(), timings)
+        extract(source, ACCURATE, load("builtin"), Windowing(), timings)
     assert set(timings.ms) == {"decode", "landmarks", "embedding"}
     assert all(spent_ms > 0 for spent_ms in timings.ms.values())
 
@@ -98,16 +97,5 @@ def test_too_little_sound_is_an_error(
 ) -> None:
     path = tmp_path / "little.wav"
     encode(path, samples, 16_000)
-    with open_source(str(path)) as source:
-        with pytest.raises(AudioError, match=reason):
-            extract_landmarks(source, DEFAULT_PROFILE, Timings())
-        with pytest.raises(AudioError, match=reason):
-            describe_clip(source, DEFAULT_PROFILE, DEFAULT_PROBE, load("builtin"), Timings())
-
-
-def test_a_clip_without_an_embedder_brings_landmarks_only(recording: Path) -> None:
-    with open_source(str(recording)) as source:
-        clip = describe_clip(source, DEFAULT_PROFILE, DEFAULT_PROBE, None, Timings())
-    assert len(clip.landmarks) > 1000
-    assert clip.vectors.shape == (0, 512)
-    assert clip.starts_sec == []
+    with open_source(str(path)) as source, pytest.raises(AudioError, match=reason):
+        extract_landmarks(source, ACCURATE, Timings())

@@ -17,11 +17,11 @@ from fingerprintdb.landmarks import (
     unpack,
 )
 from fingerprintdb.peaks import Constellation, find_peaks
-from fingerprintdb.profile import DEFAULT_PROBE, DEFAULT_PROFILE, Probe, Profile
+from fingerprintdb.profile import ACCURATE, WIDE, Probe, Profile
 
 Samples = npt.NDArray[np.float32]
 
-RATE_HZ = DEFAULT_PROFILE.sample_rate_hz
+RATE_HZ = ACCURATE.sample_rate_hz
 MAX_BIN = 420.0
 """A little over the highest band."""
 
@@ -58,17 +58,17 @@ def melody(seed: int, duration_sec: float) -> Samples:
 
 
 def reference_of(samples: Samples) -> Landmarks:
-    return reference_landmarks(find_peaks([samples], DEFAULT_PROFILE), DEFAULT_PROFILE)
+    return reference_landmarks(find_peaks([samples], ACCURATE), ACCURATE)
 
 
-def query_of(samples: Samples, probe: Probe = DEFAULT_PROBE) -> Landmarks:
+def query_of(samples: Samples, probe: Probe = WIDE) -> Landmarks:
     peaks = find_peaks(
         [samples],
-        DEFAULT_PROFILE,
+        ACCURATE,
         peaks_per_cell=probe.peaks_per_cell,
         oversampling=probe.oversampling,
     )
-    return query_landmarks(peaks, DEFAULT_PROFILE, probe)
+    return query_landmarks(peaks, ACCURATE, probe)
 
 
 @given(int32(0, 1023), int32(-128, 127), int32(0, 63))
@@ -95,15 +95,15 @@ def test_pack_is_the_inverse_of_unpack(hashes: npt.NDArray[np.int32]) -> None:
 
 
 def test_the_profile_s_zone_fits_the_fields_of_a_hash() -> None:
-    highest_bin = DEFAULT_PROFILE.band_edges_hz[-1] / RATE_HZ * DEFAULT_PROFILE.window_samples
+    highest_bin = ACCURATE.band_edges_hz[-1] / RATE_HZ * ACCURATE.window_samples
     assert 2 * highest_bin + 1 < 1024
-    assert 2 * DEFAULT_PROFILE.target_bins + 2 <= 128
-    assert DEFAULT_PROFILE.target_frames <= 63
+    assert 2 * ACCURATE.target_bins + 2 <= 128
+    assert ACCURATE.target_frames <= 63
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 300), st.integers(1, 8))
 def test_reference_landmarks_keep_to_zone_and_fan_out(seed: int, size: int, fan_out: int) -> None:
-    profile = replace(DEFAULT_PROFILE, fan_out=fan_out, target_frames=20, target_bins=30)
+    profile = replace(ACCURATE, fan_out=fan_out, target_frames=20, target_bins=30)
     peaks = made_up(seed, size)
     landmarks = reference_landmarks(peaks, profile)
     assert landmarks.hashes.dtype == landmarks.frames.dtype == np.int32
@@ -119,7 +119,7 @@ def test_reference_landmarks_keep_to_zone_and_fan_out(seed: int, size: int, fan_
 
 
 def test_the_most_prominent_targets_in_the_zone_are_chosen() -> None:
-    profile = replace(DEFAULT_PROFILE, fan_out=2)
+    profile = replace(ACCURATE, fan_out=2)
     peaks = Constellation(
         np.array([0, 0, 1, 2, 3, 40], np.int32),
         np.array([100, 101, 110, 120, 300, 100], np.float32),
@@ -138,9 +138,9 @@ def test_the_most_prominent_targets_in_the_zone_are_chosen() -> None:
 @given(st.integers(0, 2**32 - 1), st.integers(1, 200))
 def test_a_query_asks_for_what_the_same_peaks_store(seed: int, size: int) -> None:
     peaks = made_up(seed, size)
-    probe = Probe(oversampling=1, fan_out=DEFAULT_PROFILE.fan_out, max_hashes=10**6)
-    stored = reference_landmarks(peaks, DEFAULT_PROFILE)
-    asked = query_landmarks(peaks, DEFAULT_PROFILE, probe)
+    probe = Probe(oversampling=1, fan_out=ACCURATE.fan_out, max_hashes=10**6)
+    stored = reference_landmarks(peaks, ACCURATE)
+    asked = query_landmarks(peaks, ACCURATE, probe)
     pairs = set(zip(stored.hashes.tolist(), stored.frames.tolist(), strict=True))
     assert pairs <= set(zip(asked.hashes.tolist(), asked.frames.tolist(), strict=True))
 
@@ -151,21 +151,21 @@ def test_a_query_keeps_to_its_budget_and_zone(
 ) -> None:
     peaks = made_up(seed, size)
     probe = Probe(oversampling=oversampling, max_hashes=max_hashes)
-    landmarks = query_landmarks(peaks, DEFAULT_PROFILE, probe)
+    landmarks = query_landmarks(peaks, ACCURATE, probe)
     assert len(landmarks) <= max_hashes
     frequency, difference, time = unpack(landmarks.hashes)
-    assert np.all((time >= 1) & (time <= DEFAULT_PROFILE.target_frames))
-    assert np.all(np.abs(difference) <= 2 * DEFAULT_PROFILE.target_bins + 1)
+    assert np.all((time >= 1) & (time <= ACCURATE.target_frames))
+    assert np.all(np.abs(difference) <= 2 * ACCURATE.target_bins + 1)
     assert np.all((frequency >= 0) & (frequency < 1024))
     assert np.all(landmarks.frames <= peaks.length_frames // oversampling)
 
 
 @pytest.mark.parametrize("duration_sec", [30, 120])
 def test_a_long_clip_keeps_to_the_budget_and_asks_all_along(duration_sec: int) -> None:
-    probe = replace(DEFAULT_PROBE, max_hashes=3_000)
+    probe = replace(WIDE, max_hashes=3_000)
     landmarks = query_of(melody(1, duration_sec), probe)
     assert probe.max_hashes / 4 < len(landmarks) <= probe.max_hashes
-    seconds = np.unique((landmarks.frames * DEFAULT_PROFILE.frame_sec).astype(int))
+    seconds = np.unique((landmarks.frames * ACCURATE.frame_sec).astype(int))
     assert np.diff(seconds, prepend=0, append=duration_sec).max() <= 5
 
 
@@ -173,15 +173,15 @@ def test_a_clip_that_lies_on_the_borders_of_quantisation_keeps_to_the_budget() -
     peaks = made_up(1, 400)
     quarters = np.round(peaks.bins) + np.float32(0.25) * (np.arange(len(peaks)) % 2)
     on_borders = replace(peaks, bins=quarters.astype(np.float32))
-    probe = replace(DEFAULT_PROBE, max_hashes=500)
-    assert len(query_landmarks(on_borders, DEFAULT_PROFILE, probe)) <= probe.max_hashes
+    probe = replace(WIDE, max_hashes=500)
+    assert len(query_landmarks(on_borders, ACCURATE, probe)) <= probe.max_hashes
 
 
 def test_a_short_clip_asks_about_all_its_anchors() -> None:
     samples = melody(1, 5)
     few = query_of(samples)
-    unlimited = query_of(samples, replace(DEFAULT_PROBE, max_hashes=10**9))
-    assert 0 < len(few) < DEFAULT_PROBE.max_hashes
+    unlimited = query_of(samples, replace(WIDE, max_hashes=10**9))
+    assert 0 < len(few) < WIDE.max_hashes
     np.testing.assert_array_equal(few.hashes, unlimited.hashes)
 
 
@@ -191,7 +191,7 @@ def test_most_of_a_reference_is_asked_for_at_any_shift(shift_samples: int) -> No
     stored = reference_of(samples)
     start = 10 * RATE_HZ // 256 * 256
     asked = query_of(samples[start + shift_samples : start + 8 * RATE_HZ])
-    first = start // DEFAULT_PROFILE.hop_samples
+    first = start // ACCURATE.hop_samples
     # Away from the ends of the clip, where level and targets are not the same.
     inside = (stored.frames > first + 70) & (stored.frames < first + 240)
     wanted = list(zip(stored.hashes[inside], stored.frames[inside] - first, strict=True))
@@ -216,7 +216,7 @@ def test_nothing_makes_no_landmarks() -> None:
     for samples in (np.empty(0, np.float32), np.zeros(RATE_HZ, np.float32), melody(1, 0.05)):
         assert len(reference_of(samples)) == 0
         assert len(query_of(samples)) == 0
-    assert len(reference_landmarks(find_peaks([], DEFAULT_PROFILE), DEFAULT_PROFILE)) == 0
+    assert len(reference_landmarks(find_peaks([], ACCURATE), ACCURATE)) == 0
 
 
 def changed(value: object) -> object:
@@ -228,19 +228,19 @@ def changed(value: object) -> object:
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Profile) if f.name != "name"])
 def test_a_digest_changes_with_every_parameter(name: str) -> None:
-    value = getattr(DEFAULT_PROFILE, name)
-    other = replace(DEFAULT_PROFILE, **{name: changed(value)})
-    assert other.digest != DEFAULT_PROFILE.digest
-    differences = DEFAULT_PROFILE.differences(other)
+    value = getattr(ACCURATE, name)
+    other = replace(ACCURATE, **{name: changed(value)})
+    assert other.digest != ACCURATE.digest
+    differences = ACCURATE.differences(other)
     assert list(differences) == [name]
     ours, theirs = differences[name]
-    assert ours == DEFAULT_PROFILE.parameters()[name]
+    assert ours == ACCURATE.parameters()[name]
     assert theirs == other.parameters()[name] != ours
 
 
 def test_a_digest_does_not_change_with_the_name() -> None:
-    renamed = replace(DEFAULT_PROFILE, name="another")
-    assert renamed.digest == DEFAULT_PROFILE.digest
-    assert DEFAULT_PROFILE.differences(renamed) == {}
+    renamed = replace(ACCURATE, name="another")
+    assert renamed.digest == ACCURATE.digest
+    assert ACCURATE.differences(renamed) == {}
     assert len(renamed.digest) == 16
     assert int(renamed.digest, 16) >= 0

@@ -20,13 +20,12 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from library import Library, random_vectors
+from library import Library, random_landmarks, random_vectors
 from psycopg import sql
 
-from fingerprintdb.profile import DEFAULT_PROFILE
 from fingerprintdb.store import migration, revision
 from fingerprintdb.store.database import DatabaseError, connect
-from fingerprintdb.store.landmarks import register_profile
+from fingerprintdb.store.profile import register_profiles
 
 CHECKOUT = Path(__file__).parents[1]
 RELEASED = Path(__file__).with_name("released_revisions.json")
@@ -208,6 +207,23 @@ def test_downgrade_to_base_and_up_again_equals_a_fresh_upgrade(
     assert snapshot(empty_url) == fresh
 
 
+def test_packed_landmarks_survive_a_downgrade(migrated_url: str) -> None:
+    with connect(migrated_url) as connection:
+        library = Library(connection)
+        rng = np.random.default_rng(1)
+        for _ in range(3):
+            library.add(random_landmarks(rng, duration_sec=400))
+            library.value("SELECT count(*) FROM fpdb.compact(1)")
+        library.add(random_landmarks(rng, duration_sec=5))
+        every = "SELECT asset_id, hash, frame FROM fpdb.{} ORDER BY 1, 3, 2"
+        before = library.rows(every.format("landmark"))
+        alembic.command.downgrade(config(migrated_url), "0001")
+        assert library.rows(every.format("posting")) == before
+        migration.upgrade(migrated_url)
+        assert library.rows(every.format("landmark")) == before
+        assert library.value("SELECT count(*) FROM fpdb.delta") == len(before)
+
+
 def test_second_upgrade_changes_nothing(migrated_url: str) -> None:
     before = snapshot(migrated_url, with_oids=True)
     migration.upgrade(migrated_url)
@@ -377,8 +393,8 @@ def test_alembic_check_finds_nothing(migrated_url: str) -> None:
     "change",
     [
         "ALTER TABLE fpdb.asset ADD COLUMN colour text",
-        "ALTER TABLE fpdb.posting ALTER COLUMN hash TYPE bigint",
-        "DROP INDEX fpdb.posting_hash_idx",
+        "ALTER TABLE fpdb.delta ALTER COLUMN hash TYPE bigint",
+        "DROP INDEX fpdb.delta_hash_idx",
         "CREATE TABLE fpdb.model_extra (model_extra_id int)",
     ],
 )
@@ -522,7 +538,7 @@ def test_pgvector_is_used_where_it_is(schema: str, empty_url: str) -> None:
             " WHERE attrelid = 'fpdb.embedding'::regclass AND attname = 'embedding'"
         )
         assert place == schema
-        register_profile(connection, DEFAULT_PROFILE)
+        register_profiles(connection)
         library.value("SELECT fpdb.register_model('m', '1', 'm', 512, 48000)")
         connection.execute("SELECT fpdb.activate_model(1::smallint)")
         vectors = random_vectors(np.random.default_rng(1), 3)

@@ -32,9 +32,9 @@ def test_recordings_are_found_and_strangers_are_not(connection: Connection, tmp_
             encode(tmp_path / "clip.wav", clip / max(1, np.abs(clip).max()), RATE_HZ)
             found = identify(connection, extractor, Scope(), uri=str(tmp_path / "clip.wav"))
             if path in strangers:
-                assert found.matches == [], f"{path.stem}, {name}"
+                assert found.answer.matches == [], f"{path.stem}, {name}"
                 continue
-            best = found.matches[0]
+            best = found.answer.matches[0]
             assert best.asset_id == keys[path], f"{path.stem}, {name}"
             assert best.offset_sec == pytest.approx(20, abs=0.1)
             assert best.confidence > 0.9

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from fingerprintdb import peaks as peaks_module
 from fingerprintdb.peaks import STRETCH_CELLS, Constellation, find_peaks, rank_in_group
-from fingerprintdb.profile import DEFAULT_PROFILE
+from fingerprintdb.profile import ACCURATE
 
 Samples = npt.NDArray[np.float32]
 
-RATE_HZ = DEFAULT_PROFILE.sample_rate_hz
-HOP = DEFAULT_PROFILE.hop_samples
-CHUNK_SEC = STRETCH_CELLS * DEFAULT_PROFILE.cell_frames * DEFAULT_PROFILE.frame_sec
+RATE_HZ = ACCURATE.sample_rate_hz
+HOP = ACCURATE.hop_samples
+CHUNK_SEC = STRETCH_CELLS * ACCURATE.cell_frames * ACCURATE.frame_sec
 
 
 def noise(seed: int, duration_sec: float) -> Samples:
@@ -54,36 +54,36 @@ def described(found: Constellation) -> list[tuple[tuple[int, int], float]]:
 
 
 NOISE = noise(1, 6)
-WHOLE = find_peaks([NOISE], DEFAULT_PROFILE)
+WHOLE = find_peaks([NOISE], ACCURATE)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, len(NOISE)), max_size=30))
 def test_cuts_do_not_matter(places: list[int]) -> None:
-    assert_equal(find_peaks(cut(NOISE, places), DEFAULT_PROFILE), WHOLE)
+    assert_equal(find_peaks(cut(NOISE, places), ACCURATE), WHOLE)
 
 
 def test_tiny_blocks_do_not_matter() -> None:
     samples = NOISE[: 2 * RATE_HZ]
     blocks = cut(samples, list(range(0, len(samples), 37)))
-    assert_equal(find_peaks(blocks, DEFAULT_PROFILE), find_peaks([samples], DEFAULT_PROFILE))
+    assert_equal(find_peaks(blocks, ACCURATE), find_peaks([samples], ACCURATE))
 
 
 @pytest.mark.parametrize("oversampling", [1, 2])
 def test_cuts_do_not_matter_over_the_borders_of_stretches(oversampling: int) -> None:
     samples = noise(2, 2.3 * CHUNK_SEC)
-    whole = find_peaks([samples], DEFAULT_PROFILE, oversampling=oversampling)
+    whole = find_peaks([samples], ACCURATE, oversampling=oversampling)
     for size in (999, 4_096, 100_003):
         blocks = cut(samples, list(range(0, len(samples), size)))
-        assert_equal(find_peaks(blocks, DEFAULT_PROFILE, oversampling=oversampling), whole)
+        assert_equal(find_peaks(blocks, ACCURATE, oversampling=oversampling), whole)
 
 
 @pytest.mark.parametrize("oversampling", [1, 2])
 def test_chunks_do_not_matter(oversampling: int, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = noise(3, 2.3 * CHUNK_SEC)
-    in_stretches = find_peaks([samples], DEFAULT_PROFILE, oversampling=oversampling)
+    in_stretches = find_peaks([samples], ACCURATE, oversampling=oversampling)
     monkeypatch.setattr(peaks_module, "STRETCH_CELLS", 10**6)
-    at_once = find_peaks([samples], DEFAULT_PROFILE, oversampling=oversampling)
+    at_once = find_peaks([samples], ACCURATE, oversampling=oversampling)
     assert in_stretches.length_frames == at_once.length_frames
     np.testing.assert_array_equal(in_stretches.frames, at_once.frames)
     np.testing.assert_array_equal(in_stretches.bins, at_once.bins)
@@ -100,16 +100,16 @@ def test_memory_does_not_grow_with_length(monkeypatch: pytest.MonkeyPatch) -> No
         return original(log_power, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(peaks_module, "_local_maxima", measured)
-    find_peaks((noise(n, 10) for n in range(int(3 * CHUNK_SEC / 10) + 1)), DEFAULT_PROFILE)
+    find_peaks((noise(n, 10) for n in range(int(3 * CHUNK_SEC / 10) + 1)), ACCURATE)
     assert len(seen) >= 3
-    assert max(seen) <= STRETCH_CELLS * DEFAULT_PROFILE.cell_frames + 2 * (
-        DEFAULT_PROFILE.level_frames + DEFAULT_PROFILE.neighbourhood_frames
+    assert max(seen) <= STRETCH_CELLS * ACCURATE.cell_frames + 2 * (
+        ACCURATE.level_frames + ACCURATE.neighbourhood_frames
     )
 
 
 @pytest.mark.parametrize("gain", [0.1, 0.3, 2.0])
 def test_level_does_not_matter(gain: float) -> None:
-    found = find_peaks([NOISE * np.float32(gain)], DEFAULT_PROFILE)
+    found = find_peaks([NOISE * np.float32(gain)], ACCURATE)
     here, there = dict(described(found)), dict(described(WHOLE))
     shared = sorted(here.keys() & there.keys())
     # The floor under the logarithm moves a near tie now and then.
@@ -121,18 +121,18 @@ def test_level_does_not_matter(gain: float) -> None:
 @given(st.floats(60, 4_400))
 @settings(max_examples=40, deadline=None)
 def test_a_tone_peaks_at_its_frequency(frequency_hz: float) -> None:
-    found = find_peaks([tone(frequency_hz)], DEFAULT_PROFILE)
+    found = find_peaks([tone(frequency_hz)], ACCURATE)
     clearest = found.prominences.argmax()
-    bin_hz = RATE_HZ / DEFAULT_PROFILE.window_samples
+    bin_hz = RATE_HZ / ACCURATE.window_samples
     assert found.bins[clearest] * bin_hz == pytest.approx(frequency_hz, abs=0.25 * bin_hz)
-    assert 1 < found.frames[clearest] * DEFAULT_PROFILE.frame_sec < 3
+    assert 1 < found.frames[clearest] * ACCURATE.frame_sec < 3
 
 
 @pytest.mark.parametrize("frequency_hz", [20, 5_200])
 def test_a_tone_outside_the_bands_is_not_heard(frequency_hz: float) -> None:
-    bin_hz = RATE_HZ / DEFAULT_PROFILE.window_samples
-    found = find_peaks([tone(frequency_hz)], DEFAULT_PROFILE)
-    low, high = DEFAULT_PROFILE.band_edges_hz[0], DEFAULT_PROFILE.band_edges_hz[-1]
+    bin_hz = RATE_HZ / ACCURATE.window_samples
+    found = find_peaks([tone(frequency_hz)], ACCURATE)
+    low, high = ACCURATE.band_edges_hz[0], ACCURATE.band_edges_hz[-1]
     assert np.all((found.bins * bin_hz >= low) & (found.bins * bin_hz <= high))
     assert not np.any(np.abs(found.bins * bin_hz - frequency_hz) < bin_hz)
 
@@ -140,14 +140,14 @@ def test_a_tone_outside_the_bands_is_not_heard(frequency_hz: float) -> None:
 @pytest.mark.parametrize("level", [0.0, 1e-7])
 def test_silence_has_no_peaks(level: float) -> None:
     silence = np.full(5 * RATE_HZ, level, np.float32)
-    found = find_peaks([silence], DEFAULT_PROFILE)
+    found = find_peaks([silence], ACCURATE)
     assert len(found) == 0
-    assert found.length_frames == (len(silence) - DEFAULT_PROFILE.window_samples) // HOP + 1
+    assert found.length_frames == (len(silence) - ACCURATE.window_samples) // HOP + 1
 
 
-@pytest.mark.parametrize("blocks", [[], [0], [0, 0], [1], [DEFAULT_PROFILE.window_samples - 1]])
+@pytest.mark.parametrize("blocks", [[], [0], [0, 0], [1], [ACCURATE.window_samples - 1]])
 def test_too_little_sound_has_no_frames(blocks: list[int]) -> None:
-    found = find_peaks([np.ones(size, np.float32) for size in blocks], DEFAULT_PROFILE)
+    found = find_peaks([np.ones(size, np.float32) for size in blocks], ACCURATE)
     assert (len(found), found.length_frames) == (0, 0)
     assert found.frames.dtype == np.int32
     assert found.bins.dtype == np.float32
@@ -155,10 +155,10 @@ def test_too_little_sound_has_no_frames(blocks: list[int]) -> None:
 
 def test_each_cell_of_time_and_band_keeps_its_few() -> None:
     for keep in (1, 3):
-        found = find_peaks([NOISE], DEFAULT_PROFILE, peaks_per_cell=keep)
-        edges = np.asarray(DEFAULT_PROFILE.band_edges_hz)
-        hertz = found.bins * RATE_HZ / DEFAULT_PROFILE.window_samples
-        cells = found.frames // DEFAULT_PROFILE.cell_frames
+        found = find_peaks([NOISE], ACCURATE, peaks_per_cell=keep)
+        edges = np.asarray(ACCURATE.band_edges_hz)
+        hertz = found.bins * RATE_HZ / ACCURATE.window_samples
+        cells = found.frames // ACCURATE.cell_frames
         _, counts = np.unique(
             np.stack([cells, np.searchsorted(edges, hertz, side="right")]),
             axis=1,
@@ -176,14 +176,14 @@ def test_peaks_are_in_order_of_time_and_over_their_surroundings() -> None:
 
 
 def test_a_finer_grid_of_time_finds_the_same_moments() -> None:
-    fine = find_peaks([NOISE], DEFAULT_PROFILE, oversampling=2)
+    fine = find_peaks([NOISE], ACCURATE, oversampling=2)
     assert fine.length_frames == pytest.approx(2 * WHOLE.length_frames, abs=2)
     near = [np.abs(fine.frames / 2 - frame).min() for frame in WHOLE.frames]
     assert np.mean(np.asarray(near) <= 0.5) > 0.9
 
 
 def test_another_profile_hears_other_peaks() -> None:
-    finer = find_peaks([NOISE], replace(DEFAULT_PROFILE, hop_samples=128))
+    finer = find_peaks([NOISE], replace(ACCURATE, hop_samples=128))
     assert finer.length_frames > 1.9 * WHOLE.length_frames
 
 

@@ -10,12 +10,14 @@ from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
 from fingerprintdb.audio import encode
 from fingerprintdb.embedding import load
 from fingerprintdb.extraction import Timings, Windowing, extract_embeddings
-from fingerprintdb.pipeline import Extractor, ingest, process_landmarks
+from fingerprintdb.pipeline import Extractor, identify, ingest, process_landmarks
 from fingerprintdb.profile import Profile
 from fingerprintdb.source import open_source
 from fingerprintdb.store.asset import claim
 from fingerprintdb.store.database import Connection, DatabaseError
 from fingerprintdb.store.embeddings import store_embeddings
+from fingerprintdb.store.match import Scope
+from fingerprintdb.store.profile import activate_profile, register_profile
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +131,30 @@ def test_what_was_queued_by_sql_is_done_and_its_jobs_are_void(
     )
 
 
-def test_a_program_with_another_profile_is_refused(connection: Connection, path: Path) -> None:
-    with pytest.raises(DatabaseError, match="activate_profile"):
-        ingest(connection, Extractor(profile=Profile(fan_out=7)), str(path))
+def test_a_database_of_another_profile_is_refused(connection: Connection, path: Path) -> None:
+    other = Profile(name="other", fan_out=7)
+    register_profile(connection, other)
+    connection.execute("SELECT fpdb.activate_profile(%s)", (other.digest,))
+    with pytest.raises(DatabaseError, match="profile other"):
+        ingest(connection, Extractor(), str(path))
     assert one(connection, "SELECT count(*) FROM fpdb.asset") == (0,)
+
+
+def test_the_compact_profile_stores_less_and_finds_as_well(
+    connection: Connection, path: Path
+) -> None:
+    """Each profile's recordings are found with it, and a quarter of the bits is stored."""
+    bits = []
+    for name in ("accurate", "compact"):
+        activate_profile(connection, name)
+        connection.execute("DELETE FROM fpdb.asset")
+        assert ingest(connection, Extractor(), str(path)).status == "ready"
+        (held,) = one(connection, "SELECT sum(length(bits)) FROM fpdb.sub_fingerprint")
+        bits.append(held)
+        answer = identify(connection, Extractor(), Scope(), uri=str(path)).answer
+        assert answer.verdict == "match"
+        assert [stage.name for stage in answer.stages] == ["plain"]
+    assert bits[1] == pytest.approx(bits[0] / 4, rel=0.1)
 
 
 def test_collections_hold_their_own_copies(connection: Connection, path: Path) -> None:

@@ -129,7 +129,7 @@ def test_a_killed_workers_job_is_finished_whole_by_another(
     first.kill()
     first.wait()
     written = connection.execute(
-        "SELECT (SELECT count(*) FROM fpdb.posting), (SELECT count(*) FROM fpdb.segment),"
+        "SELECT (SELECT count(*) FROM fpdb.landmark), (SELECT count(*) FROM fpdb.segment),"
         " landmark_status FROM fpdb.asset"
     ).fetchone()
     assert written == (0, 0, "processing")
@@ -239,7 +239,7 @@ def test_deleting_an_asset_during_its_job_leaves_nothing(
         0,
     )
     left = connection.execute(
-        "SELECT (SELECT count(*) FROM fpdb.posting), (SELECT count(*) FROM fpdb.segment)"
+        "SELECT (SELECT count(*) FROM fpdb.landmark), (SELECT count(*) FROM fpdb.segment)"
     ).fetchone()
     assert left == (0, 0)
     assert worker.poll() is None, "the worker lives on"

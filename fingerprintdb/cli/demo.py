@@ -155,14 +155,14 @@ def _identify(
     with connect(url) as connection:
         extractor.embedder(connection)
         began = time.perf_counter()
-        answer = pipeline.identify(
+        found = pipeline.identify(
             connection, extractor, Scope(k=1, collection=COLLECTION), uri=str(clip)
         )
         elapsed_ms = (time.perf_counter() - began) * 1000
-    if not answer.matches:
+    if not found.answer.matches:
         say(f"4. identify: no match ({elapsed_ms:.0f} ms)", to_stderr=False)
         return False
-    best = answer.matches[0]
+    best = found.answer.matches[0]
     right = best.asset_id == asset.asset_id
     say(
         f"4. identify: {name_of(best.title, best.artist, best.uri)}\n"

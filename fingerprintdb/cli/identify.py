@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,8 @@ from fingerprintdb.errors import FingerprintError
 from fingerprintdb.settings import Settings
 
 if TYPE_CHECKING:
-    from fingerprintdb.store.match import Match
+    from fingerprintdb.cascade import Stage
+    from fingerprintdb.store.match import Evidence, Match
 
 
 @dataclass(slots=True)
@@ -22,7 +24,9 @@ class Answer:
 
     clip: str
     found: bool = False
+    verdict: str | None = None
     matches: "list[Match]" = field(default_factory=list)
+    stages: "list[Stage]" = field(default_factory=list)
     processing_time_ms: float = 0.0
     timings_ms: dict[str, float] = field(default_factory=dict)
     error: str | None = None
@@ -52,6 +56,10 @@ def identify(
     landmarks_only: Annotated[
         bool, typer.Option("--landmarks-only", help="Ask no embedding model, which is quicker.")
     ] = False,
+    max_postings: Annotated[
+        int,
+        typer.Option(help="What a clip may read of the index, in postings, before it is given up."),
+    ] = 10_000_000,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object a clip, in order.")
     ] = False,
@@ -65,7 +73,11 @@ def identify(
     from fingerprintdb.store.match import Scope
 
     scope = Scope(
-        k=k, min_confidence=min_confidence, collection=collection, content_type=content_type
+        k=k,
+        min_confidence=min_confidence,
+        collection=collection,
+        content_type=content_type,
+        max_postings=max_postings,
     )
     extractor = pipeline.Extractor(max_source_bytes=settings.max_source_bytes)
     worst = 0
@@ -92,8 +104,14 @@ def identify(
             except FingerprintError as error:
                 answer.error = str(error)
             else:
-                answer.matches, answer.timings_ms = identified.matches, identified.timings_ms
-                answer.found = bool(answer.matches)
+                found = identified.answer
+                answer.verdict, answer.matches, answer.stages = (
+                    found.verdict,
+                    found.matches,
+                    found.stages,
+                )
+                answer.timings_ms = identified.timings_ms
+                answer.found = bool(found.matches)
             answer.processing_time_ms = (time.perf_counter() - began) * 1000
             _print(answer, as_json=as_json)
             worst = max(worst, 2 if answer.error else 0 if answer.found else 1)
@@ -111,9 +129,11 @@ def _print(answer: Answer, *, as_json: bool) -> None:
     if not answer.found:
         say(f"{heading}: no match", to_stderr=False)
         return
+    if answer.verdict == "ambiguous":
+        heading += ": ambiguous, several recordings hold this very passage"
     say(heading, to_stderr=False)
     print_table(
-        ("asset", "recording", "confidence", "clip", "recording at"),
+        ("asset", "recording", "confidence", "clip", "recording at", "evidence"),
         (_row(match) for match in answer.matches),
     )
 
@@ -121,11 +141,34 @@ def _print(answer: Answer, *, as_json: bool) -> None:
 def _row(match: "Match") -> tuple[Any, ...]:
     return (
         match.asset_id,
-        name_of(match.title, match.artist, match.uri),
+        _name(match),
         f"{100 * match.confidence:.1f} %",
         f"{clock(match.query_start_sec)}–{clock(match.query_end_sec)}",
         f"{clock(match.reference_start_sec)}–{clock(match.reference_end_sec)}",
+        "; ".join(_told(match.evidence)),
     )
+
+
+def _name(match: "Match") -> str:
+    name = name_of(match.title, match.artist, match.uri)
+    if match.work_id == match.asset_id:
+        return name
+    return f"{name} (version of {match.work_title or match.work_id})"
+
+
+def _told(evidence: "Evidence") -> Iterator[str]:
+    """Yield what speaks for a match, in words."""
+    if evidence.aligned_landmarks:
+        chance = evidence.chance_landmarks or 0
+        yield f"{evidence.aligned_landmarks} landmarks (chance {chance:.0f})"
+    if evidence.bit_error_rate is not None:
+        yield f"{100 * evidence.bit_error_rate:.0f} % bit errors"
+    if evidence.similarity is not None:
+        yield f"similarity {evidence.similarity:.2f}"
+    if evidence.tempo != 1:
+        yield f"tempo {100 * (evidence.tempo - 1):+.0f} %"
+    if evidence.pitch != 1:
+        yield f"pitch {100 * (evidence.pitch - 1):+.0f} %"
 
 
 def name_of(title: str | None, artist: str | None, uri: str | None) -> str:

@@ -19,10 +19,22 @@ def init(
             metavar="NAME",
         ),
     ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="Landmark profile to make active: accurate, or compact for a quarter of the bytes;"
+            " assets of another are queued again.",
+            metavar="NAME",
+        ),
+    ] = None,
 ) -> None:
-    """Bring the database to this program's schema and choose its embedding model."""
+    """Bring the database to this program's schema, choose its embedding model and its profile."""
     settings: Settings = context.obj.settings
-    say(initialise(settings, settings.open_database(), model), to_stderr=False)
+    url = settings.open_database()
+    line = initialise(settings, url, model)
+    if profile is not None:
+        line += f"; {_choose_profile(url, profile)}"
+    say(line, to_stderr=False)
 
 
 def migrate(context: typer.Context) -> None:
@@ -63,11 +75,10 @@ def open_ready(settings: Settings) -> str:
 
 
 def _migrate(url: str) -> str:
-    """Upgrade, register this program's profile, and return the revision."""
-    from fingerprintdb.profile import DEFAULT_PROFILE
+    """Upgrade, register this program's profiles, and return the revision."""
     from fingerprintdb.store import migration
     from fingerprintdb.store.database import connect
-    from fingerprintdb.store.landmarks import register_profile
+    from fingerprintdb.store.profile import register_profiles
     from fingerprintdb.store.revision import current_of, head, is_known, require
 
     found = current_of(url)
@@ -75,8 +86,20 @@ def _migrate(url: str) -> str:
         require(found)
     migration.upgrade(url)
     with connect(url) as connection:
-        register_profile(connection, DEFAULT_PROFILE)
+        register_profiles(connection)
     return head()
+
+
+def _choose_profile(url: str, name: str) -> str:
+    from fingerprintdb.store.database import connect
+    from fingerprintdb.store.profile import activate_profile
+
+    with connect(url) as connection:
+        queued = activate_profile(connection, name)
+    line = f"profile {name} is active"
+    if queued:
+        line += f", {queued} assets are queued to be fingerprinted with it: run fpdb worker"
+    return line
 
 
 def _activate(connection: Connection, wanted: str) -> str:

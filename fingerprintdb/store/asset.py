@@ -93,7 +93,8 @@ def put(connection: Connection, values: dict[str, Any]) -> int:
         "UPDATE fpdb.asset SET {}, processed_at = now() WHERE asset_id = {}"
     ).format(sql.SQL(", ").join(changes), former["asset_id"])
     connection.execute(statement, fresh)
-    for table in ("posting", "embedding", "segment"):
+    connection.execute("SELECT fpdb.remove_landmarks(ARRAY[%s::bigint])", (former["asset_id"],))
+    for table in ("embedding", "segment"):
         connection.execute(
             sql.SQL("DELETE FROM fpdb.{} WHERE asset_id = %s").format(sql.Identifier(table)),
             (former["asset_id"],),
@@ -123,6 +124,21 @@ def find_same(
             " ORDER BY asset_id LIMIT 1",
             (collection, sha256, uri),
         ).fetchone()
+
+
+def mark_versions(connection: Connection, asset_ids: list[int], work_id: int | None) -> None:
+    """Make assets versions of a work, with what were versions of theirs; of None, of nothing.
+
+    The work stays itself, where it is among them.
+    """
+    if work_id is None:
+        return
+    connection.execute(
+        "UPDATE fpdb.asset SET version_of = %(work_id)s"
+        " WHERE (asset_id = ANY (%(asset_ids)s) OR version_of = ANY (%(asset_ids)s))"
+        " AND asset_id <> %(work_id)s AND version_of IS DISTINCT FROM %(work_id)s",
+        {"asset_ids": asset_ids, "work_id": work_id},
+    )
 
 
 def lock_content(connection: Connection, collection: str, sha256: str) -> None:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 Connection = psycopg.Connection[TupleRow]
 
+# What begins and ends the data of a binary COPY.
+COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_END = b"\xff\xff"
+
 MINIMUM_VECTOR = (0, 8)
 """pgvector from which HNSW scans iterate; older ones ignore the setting without a word."""
 

@@ -1,18 +1,16 @@
-"""Stores the landmarks of an asset."""
+"""Stores the landmarks of an asset, with the bits that verify them."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fingerprintdb.profile import Profile
 from fingerprintdb.store.asset import Claim, is_current
-from fingerprintdb.store.database import Connection, answered
+from fingerprintdb.store.database import COPY_END, COPY_HEADER, Connection
+from fingerprintdb.store.subfingerprints import copy_sub_fingerprints
 
 if TYPE_CHECKING:
+    from fingerprintdb.extraction import ReferenceLandmarks
     from fingerprintdb.landmarks import Landmarks
-
-COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-COPY_END = b"\xff\xff"
 
 # One row of binary COPY: the number of fields, then each field's length and value.
 COPY_ROW = np.dtype(
@@ -28,33 +26,15 @@ COPY_ROW = np.dtype(
 )
 
 
-def require_profile(connection: Connection, profile: Profile) -> int:
-    """Return the key of the profile that is searched; DatabaseError if it is another one."""
-    with answered():
-        row = connection.execute("SELECT fpdb.require_profile(%s)", (profile.digest,)).fetchone()
-    assert row is not None  # noqa: S101 — a function always gives a row
-    return int(row[0])
-
-
-def register_profile(connection: Connection, profile: Profile) -> int:
-    """Make a profile known and return its key; the first one becomes the active one."""
-    row = connection.execute(
-        "SELECT fpdb.register_profile(%s, %s, %s::jsonb)",
-        (profile.name, profile.digest, profile.to_json()),
-    ).fetchone()
-    assert row is not None  # noqa: S101 — a function always gives a row
-    return int(row[0])
-
-
 def store_landmarks(
     connection: Connection,
     job: Claim,
-    landmarks: "Landmarks",
+    found: "ReferenceLandmarks",
     *,
-    profile: Profile,
+    profile_id: int,
     described: dict[str, object],
 ) -> bool:
-    """Replace the asset's landmarks in one transaction; False where the claim no longer holds.
+    """Replace the asset's landmarks and bits in one transaction; False where the claim is void.
 
     `described` is what the file told: sha256, audio_source_type, duration_sec,
     source_sample_rate; and title, artist and metadata for where the asset has none.
@@ -62,8 +42,8 @@ def store_landmarks(
     with connection.transaction():
         if not is_current(connection, job):
             return False
-        connection.execute("DELETE FROM fpdb.posting WHERE asset_id = %s", (job.asset_id,))
-        copy_postings(connection, job.asset_id, landmarks)
+        connection.execute("SELECT fpdb.remove_landmarks(ARRAY[%s::bigint])", (job.asset_id,))
+        copy_landmarks(connection, job.asset_id, found)
         connection.execute(
             "UPDATE fpdb.asset SET landmark_status = 'ready', landmark_error = NULL,"
             " landmark_count = %(count)s, processed_at = now(), sha256 = %(sha256)s,"
@@ -73,16 +53,22 @@ def store_landmarks(
             " profile_id = %(profile_id)s WHERE asset_id = %(asset_id)s",
             {
                 **described,
-                "count": len(landmarks),
-                "profile_id": require_profile(connection, profile),
+                "count": len(found.landmarks),
+                "profile_id": profile_id,
                 "asset_id": job.asset_id,
             },
         )
     return True
 
 
+def copy_landmarks(connection: Connection, asset_id: int, found: "ReferenceLandmarks") -> None:
+    """COPY the landmarks and the bits of one asset that has none."""
+    copy_postings(connection, asset_id, found.landmarks)
+    copy_sub_fingerprints(connection, asset_id, found.sub_fingerprints)
+
+
 def copy_postings(connection: Connection, asset_id: int, landmarks: "Landmarks") -> None:
-    """COPY the postings of one asset, in order of hash, which is kind to the index."""
+    """COPY the postings of one asset to the delta, in order of hash, which is kind to its index."""
     order = np.argsort(landmarks.hashes, kind="stable")
     rows = np.empty(len(order), COPY_ROW)
     rows["fields"] = 3
@@ -90,7 +76,7 @@ def copy_postings(connection: Connection, asset_id: int, landmarks: "Landmarks")
     rows["hash_bytes"], rows["hash"] = 4, landmarks.hashes[order]
     rows["frame_bytes"], rows["frame"] = 4, landmarks.frames[order]
     with connection.cursor().copy(
-        "COPY fpdb.posting (asset_id, hash, frame) FROM STDIN (FORMAT binary)"
+        "COPY fpdb.delta (asset_id, hash, frame) FROM STDIN (FORMAT binary)"
     ) as copy:
         copy.write(COPY_HEADER)
         copy.write(rows.tobytes())

@@ -4,6 +4,7 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
+from fingerprintdb.store.asset import mark_versions
 from fingerprintdb.store.database import Connection, DatabaseError
 
 
@@ -13,11 +14,13 @@ def queue(
     *,
     collection: str,
     content_type: str,
+    version_of: int | None = None,
 ) -> dict[str, int]:
     """Leave URIs to workers, all in one statement; return the keys of those that were not there.
 
     `digests` gives each URI's SHA-256 where it is known. Bytes that the collection holds are
-    skipped; an asset of the same URI that failed, or had other bytes, is queued again.
+    skipped; an asset of the same URI that failed, or had other bytes, is queued again. All become
+    versions of the work `version_of`, those that were there too.
     """
     rows = connection.execute(
         "SELECT asset_id, uri, sha256, status FROM fpdb.asset WHERE collection = %s"
@@ -44,6 +47,7 @@ def queue(
     ).fetchall()
     if again:
         reprocess(connection, list(again.values()))
+    mark_versions(connection, [row[0] for row in rows] + [row[1] for row in inserted], version_of)
     return dict(inserted) | again
 
 
@@ -69,6 +73,20 @@ def require_collection(connection: Connection, name: str) -> None:
     known = [row[0] for row in connection.execute("SELECT name FROM fpdb.collection ORDER BY 1")]
     if name not in known:
         raise DatabaseError(f"there is no collection {name!r}", f"there are {', '.join(known)}")
+
+
+def require_work(connection: Connection, asset_id: int) -> None:
+    """Raise DatabaseError unless an asset exists that is not itself a version of another."""
+    row = connection.execute(
+        "SELECT version_of FROM fpdb.asset WHERE asset_id = %s", (asset_id,)
+    ).fetchone()
+    if row is None:
+        raise DatabaseError(f"there is no asset {asset_id}", "`fpdb list` shows those there are")
+    if row[0] is not None:
+        raise DatabaseError(
+            f"asset {asset_id} is itself a version of asset {row[0]}",
+            f"name the work: --version-of {row[0]}",
+        )
 
 
 def reprocess(
@@ -110,7 +128,11 @@ def show(connection: Connection, asset_id: int) -> dict[str, Any] | None:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             "SELECT asset_id, uri, octet_length(content) AS content_bytes, collection,"
-            " content_type, title, artist, metadata, version_of, status, error, landmark_status,"
+            " content_type, title, artist, metadata, version_of,"
+            " (SELECT title FROM fpdb.asset w WHERE w.asset_id = a.version_of) AS work_title,"
+            " (SELECT array_agg(v.asset_id ORDER BY v.asset_id) FROM fpdb.asset v"
+            "  WHERE v.version_of = a.asset_id) AS versions,"
+            " status, error, landmark_status,"
             " landmark_error, embedding_status, embedding_error, created_at, processed_at, sha256,"
             " audio_source_type, duration_sec, source_sample_rate, landmark_count,"
             " segment_duration_sec, segment_hop_sec, sample_rate, normalize_embeddings,"

@@ -8,11 +8,13 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from fingerprintdb.store.database import Connection, answered
+from fingerprintdb.store.subfingerprints import by_phase
 
 if TYPE_CHECKING:
-    from fingerprintdb.extraction import Clip
-
-EVIDENCE = ("aligned_landmarks", "chance_landmarks", "aligned_segments", "similarity")
+    from fingerprintdb.clip import Windows
+    from fingerprintdb.landmarks import Landmarks
+    from fingerprintdb.profile import Profile
+    from fingerprintdb.subfingerprints import SubFingerprints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,58 +26,116 @@ class Scope:
     collection: str | None = None
     content_type: str | None = None
     metadata: dict[str, Any] | None = None
+    exclude_asset: int | None = None
+    max_postings: int = 10_000_000
+    """What one question may read of the index, in all its stages."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What one search asks with: the clip as it was before `pitch` and `tempo` were undone."""
+
+    landmarks: "Landmarks"
+    sub_fingerprints: "SubFingerprints"
+    windows: "Windows"
+    profile: "Profile"
+    model_id: int | None
+    pitch: float = 1.0
+    tempo: float = 1.0
+    searches: int = 1
+    """How many of this kind the clip is put to: the more, the less each is to be believed."""
+    max_alignments: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What speaks for a match."""
+
+    aligned_landmarks: int
+    chance_landmarks: float | None
+    bit_error_rate: float | None
+    chance_bit_error_rate: float | None
+    compared_sub_fingerprints: int
+    bit_rank: int | None
+    aligned_segments: int
+    similarity: float | None
+    pitch: float
+    tempo: float
+    stage: str = "plain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """A ranked answer; offset is reference time − query time, times are in seconds."""
+    """A ranked answer; offset is reference time − query time, times are in seconds.
+
+    `work_id` is the asset that this one is a version of, or itself.
+    """
 
     asset_id: int
     uri: str | None
     title: str | None
     artist: str | None
+    work_id: int
+    work_title: str | None
     confidence: float
+    threshold: float
     score: float
     offset_sec: float
     query_start_sec: float
     query_end_sec: float
     reference_start_sec: float
     reference_end_sec: float
-    evidence: dict[str, Any]
+    agreement: float | None
+    """(1 − 2 × bit error rate) × √sub-fingerprints compared."""
+    spread: float
+    """The deviation of `agreement` between unrelated recordings."""
+    evidence: Evidence
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the confidence is what its content type asks for."""
+        return self.confidence >= self.threshold
 
 
-def match(
-    connection: Connection,
-    clip: "Clip",
-    *,
-    digest: str,
-    model_id: int | None,
-    scope: Scope,
-) -> list[Match]:
-    """Return the matches of a clip, best first; without a model, by its landmarks alone."""
+def propose(
+    connection: Connection, question: Question, scope: Scope, *, max_postings: int, stage: str
+) -> tuple[list[Match], int]:
+    """Return what speaks for any asset, sure or not, best first, and the postings read."""
     statement = (
-        "SELECT m.*, a.uri, a.title, a.artist FROM fpdb.match(%(hashes)s, %(frames)s,"
-        " %(vectors)s::vector[], %(starts)s::float8[], %(digest)s, %(model)s::smallint, %(k)s,"
-        " %(min_confidence)s, %(collection)s, %(content_type)s, %(metadata)s) m"
+        "SELECT e.*, d.coefficient AS spread, a.uri, a.title, a.artist,"
+        " w.asset_id AS work_id, w.title AS work_title"
+        " FROM fpdb.evidence(%(hashes)s, %(frames)s, %(bits)b, %(vectors)s::vector[],"
+        "  %(starts)s::float8[], %(digest)s, %(model)s::smallint, %(collection)s,"
+        "  %(content_type)s, %(metadata)s, %(exclude)s, %(tempo)s, %(searches)s, %(postings)s,"
+        "  %(alignments)s) e"
         " JOIN fpdb.asset a USING (asset_id)"
-        " ORDER BY m.confidence DESC, m.score DESC, m.asset_id"
+        " JOIN fpdb.asset w ON w.asset_id = coalesce(a.version_of, a.asset_id)"
+        " JOIN fpdb.decision d ON d.term = 'bit_spread'"
+        " ORDER BY e.confidence DESC, e.score DESC, e.asset_id LIMIT %(k)s"
     )
+    profile = question.profile
     values = {
-        "hashes": clip.landmarks.hashes.tolist(),
-        "frames": clip.landmarks.frames.tolist(),
-        "vectors": [Vector(vector) for vector in clip.vectors],
-        "starts": clip.starts_sec,
-        "digest": digest,
-        "model": model_id,
-        "k": scope.k,
-        "min_confidence": scope.min_confidence,
+        "hashes": question.landmarks.hashes.tolist(),
+        "frames": question.landmarks.frames.tolist(),
+        "bits": by_phase(question.sub_fingerprints, profile.sub_fingerprint_frames),
+        "vectors": [Vector(vector) for vector in question.windows.vectors],
+        "starts": question.windows.starts_sec,
+        "digest": profile.digest,
+        "model": question.model_id,
         "collection": scope.collection,
         "content_type": scope.content_type,
         "metadata": None if scope.metadata is None else Jsonb(scope.metadata),
+        "exclude": scope.exclude_asset,
+        "tempo": float(question.tempo),
+        "searches": question.searches,
+        "postings": max_postings,
+        "alignments": question.max_alignments,
+        "k": max(scope.k, 5),
     }
     with answered(), connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(statement, values).fetchall()
-    return [_match(row) for row in rows]
+    read = max((row["postings"] or 0 for row in rows), default=0)
+    return [_match(row, question, stage) for row in rows], read
 
 
 def similar_assets(connection: Connection, asset_id: int, *, scope: Scope) -> list[dict[str, Any]]:
@@ -91,7 +151,7 @@ def similar_assets(connection: Connection, asset_id: int, *, scope: Scope) -> li
 
 
 def similar_to(
-    connection: Connection, clip: "Clip", *, model_id: int, scope: Scope
+    connection: Connection, windows: "Windows", *, model_id: int, scope: Scope
 ) -> list[dict[str, Any]]:
     """Return the assets that sound most like a clip, as fpdb.similar_assets ranks them."""
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -106,8 +166,8 @@ def similar_to(
             " FROM named n JOIN fpdb.asset a USING (asset_id) GROUP BY a.asset_id"
             " ORDER BY similarity DESC, a.asset_id LIMIT %(k)s",
             {
-                "vectors": [Vector(vector) for vector in clip.vectors],
-                "windows": len(clip.vectors),
+                "vectors": [Vector(vector) for vector in windows.vectors],
+                "windows": len(windows.vectors),
                 "model": model_id,
                 "k": scope.k,
                 "collection": scope.collection,
@@ -116,6 +176,20 @@ def similar_to(
         ).fetchall()
 
 
-def _match(row: dict[str, Any]) -> Match:
-    evidence = {name: row.pop(name) for name in EVIDENCE}
+def _match(row: dict[str, Any], question: Question, stage: str) -> Match:
+    del row["postings"]
+    found = {name: row.pop(name) for name in EVIDENCE_COLUMNS}
+    evidence = Evidence(**found, pitch=question.pitch, tempo=question.tempo, stage=stage)
     return Match(evidence=evidence, **row)
+
+
+EVIDENCE_COLUMNS = (
+    "aligned_landmarks",
+    "chance_landmarks",
+    "bit_error_rate",
+    "chance_bit_error_rate",
+    "compared_sub_fingerprints",
+    "bit_rank",
+    "aligned_segments",
+    "similarity",
+)

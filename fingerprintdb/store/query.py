@@ -1,13 +1,15 @@
 """Clips that were inserted by plain SQL, and their answers."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from fingerprintdb.store.database import Connection
-from fingerprintdb.store.match import Match
+
+if TYPE_CHECKING:
+    from fingerprintdb.store.match import Match
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,11 @@ def claim_query(connection: Connection, query_id: int) -> Query | None:
 
 
 def answer_query(
-    connection: Connection, query_id: int, matches: list[Match], processing_time_ms: float
+    connection: Connection,
+    query_id: int,
+    verdict: str,
+    matches: "list[Match]",
+    processing_time_ms: float,
 ) -> None:
     """Write the matches and the end of the query; the notification leaves with the commit."""
     with connection.transaction():
@@ -54,15 +60,15 @@ def answer_query(
                     match.query_end_sec,
                     match.reference_start_sec,
                     match.reference_end_sec,
-                    Jsonb(match.evidence),
+                    Jsonb(asdict(match.evidence)),
                 )
                 for rank, match in enumerate(matches, 1)
             ],
         )
         connection.execute(
-            "UPDATE fpdb.query SET status = 'ready', error = NULL, found = %s,"
+            "UPDATE fpdb.query SET status = 'ready', error = NULL, found = %s, verdict = %s,"
             " processing_time_ms = %s, finished_at = now() WHERE query_id = %s",
-            (bool(matches), processing_time_ms, query_id),
+            (bool(matches), verdict, processing_time_ms, query_id),
         )
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, REAL
+from sqlalchemy.dialects.postgresql import ARRAY, BIT, JSONB, REAL
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
 SCHEMA = "fpdb"
@@ -46,7 +46,7 @@ content_type = Table(
     Column("name", Text, primary_key=True),
     Column("landmark_threshold", Float(53), nullable=False, server_default="0.75"),
     Column("vector_threshold", Float(53), nullable=False, server_default="0.75"),
-    Column("match_threshold", Float(53), nullable=False, server_default="0.75"),
+    Column("match_threshold", Float(53), nullable=False, server_default="0.95"),
     Column("calibration", Text),
 )
 
@@ -155,14 +155,51 @@ asset = Table(
     ),
 )
 
-posting = Table(
-    "posting",
+delta = Table(
+    "delta",
     metadata,
     Column("asset_id", BigInteger, nullable=False),
     Column("hash", Integer, nullable=False),
     Column("frame", Integer, nullable=False),
-    Index("posting_hash_idx", "hash"),
-    Index("posting_asset_id_idx", "asset_id"),
+    Index("delta_hash_idx", "hash"),
+    Index("delta_asset_id_idx", "asset_id"),
+)
+
+run = Table(
+    "run",
+    metadata,
+    Column("run_id", Integer, Identity(always=True), primary_key=True),
+    Column("profile_id", SmallInteger, ForeignKey("fpdb.profile.profile_id"), nullable=False),
+    Column("block_bits", SmallInteger, nullable=False),
+    Column("residual_bits", SmallInteger, nullable=False),
+    Column("assets", Integer, nullable=False),
+    Column("blocks", Integer, nullable=False),
+    Column("postings", BigInteger, nullable=False),
+    _timestamp("created_at", required=True),
+)
+
+block = Table(
+    "block",
+    metadata,
+    Column("run_id", Integer, primary_key=True, autoincrement=False),
+    Column("block", Integer, primary_key=True, autoincrement=False),
+    Column(
+        "asset_id",
+        BigInteger,
+        ForeignKey("fpdb.asset.asset_id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("first_frame", Integer, nullable=False),
+    Column("postings", Integer, nullable=False),
+    Index("block_asset_id_idx", "asset_id"),
+)
+
+posting = Table(
+    "posting",
+    metadata,
+    Column("run_id", Integer, primary_key=True, autoincrement=False),
+    Column("key", Integer, primary_key=True, autoincrement=False),
+    Column("entries", ARRAY(Integer), nullable=False),
 )
 
 segment = Table(
@@ -213,6 +250,34 @@ decision = Table(
     Column("description", Text, nullable=False),
 )
 
+sub_fingerprint = Table(
+    "sub_fingerprint",
+    metadata,
+    Column(
+        "asset_id",
+        BigInteger,
+        ForeignKey("fpdb.asset.asset_id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("bits", BIT(varying=True), nullable=False),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("feedback_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("query_id", BigInteger, ForeignKey("fpdb.query.query_id", ondelete="SET NULL")),
+    Column("asset_id", BigInteger, ForeignKey("fpdb.asset.asset_id", ondelete="CASCADE")),
+    Column("confidence", Float(53), nullable=False),
+    Column("is_right", Boolean, nullable=False),
+    Column("note", Text),
+    _timestamp("created_at", required=True),
+    Index("feedback_asset_id_idx", "asset_id"),
+    Index("feedback_query_id_idx", "query_id"),
+)
+
 query = Table(
     "query",
     metadata,
@@ -229,6 +294,7 @@ query = Table(
     Column("found", Boolean),
     Column("processing_time_ms", Float(53)),
     _timestamp("finished_at", required=False),
+    Column("verdict", Text),
 )
 
 query_match = Table(

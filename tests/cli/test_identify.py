@@ -8,10 +8,14 @@ import pytest
 from fingerprintdb import audio, degradation
 
 MATCH_KEYS = [
-    *("asset_id", "uri", "title", "artist", "confidence", "score", "offset_sec"),
-    *("query_start_sec", "query_end_sec", "reference_start_sec", "reference_end_sec", "evidence"),
+    *("asset_id", "uri", "title", "artist", "work_id", "work_title", "confidence", "threshold"),
+    *("score", "offset_sec", "query_start_sec", "query_end_sec", "reference_start_sec"),
+    *("reference_end_sec", "agreement", "spread", "evidence"),
 ]
-KEYS = ["clip", "found", "matches", "processing_time_ms", "timings_ms", "error"]
+KEYS = [
+    *("clip", "found", "verdict", "matches", "stages"),
+    *("processing_time_ms", "timings_ms", "error"),
+]
 START_SEC = 5.0
 
 
@@ -51,7 +55,12 @@ def test_json_is_one_line_a_clip_in_order(fpdb, stocked_url, clips, json_lines):
     assert best["confidence"] > 0.9
     assert known["error"] is None
     assert known["processing_time_ms"] > 0
-    assert {"decode", "landmarks", "embedding", "match"} <= known["timings_ms"].keys()
+    assert {"decode", "landmarks", "sub_fingerprints", "match"} <= known["timings_ms"].keys()
+    assert [stage["name"] for stage in known["stages"]] == ["plain"]
+    assert known["verdict"] == "match"
+    assert unknown["verdict"] == "no match"
+    assert [stage["name"] for stage in unknown["stages"]] == ["plain", "wide", "warped"]
+    assert "embedding" in unknown["timings_ms"]
     assert piped["matches"][0]["asset_id"] == best["asset_id"]
     assert absent["matches"] == []
     assert absent["error"].startswith("absent.wav does not exist — ")
@@ -63,7 +72,7 @@ def test_exit_status_and_words_for_people(fpdb, stocked_url, clips):
     assert (found.returncode, found.stderr) == (0, "")
     heading, columns, row = found.stdout.splitlines()
     assert heading.startswith(str(clips / "known.wav"))
-    assert columns == "asset\trecording\tconfidence\tclip\trecording at"
+    assert columns == "asset\trecording\tconfidence\tclip\trecording at\tevidence"
     assert "Harbour at Six — The Constellations" in row
     assert "0:05–0:13" in row
 

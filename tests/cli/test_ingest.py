@@ -151,7 +151,7 @@ def test_ctrl_c_leaves_whole_assets_and_a_second_run_goes_on(
     with psycopg.connect(migrated_url) as connection:
         rows = connection.execute(
             "SELECT status, count(*), min(landmark_count) > 0,"
-            " bool_and(asset_id IN (SELECT asset_id FROM fpdb.posting)),"
+            " bool_and(asset_id IN (SELECT asset_id FROM fpdb.landmark)),"
             " bool_and(asset_id IN (SELECT asset_id FROM fpdb.embedding))"
             " FROM fpdb.asset GROUP BY 1"
         ).fetchall()

@@ -31,7 +31,7 @@ def job(kind: str, asset_id: int, revision: int) -> Job:
 
 
 def counts(library: Library, asset_id: int) -> list[int]:
-    tables = ("posting", "segment", "embedding")
+    tables = ("landmark", "segment", "embedding")
     return [
         library.value(f"SELECT count(*) FROM fpdb.{table} WHERE asset_id = %s", asset_id)
         for table in tables

@@ -5,12 +5,12 @@ import psycopg
 import pytest
 from library import Library, random_landmarks, random_vectors
 
-from fingerprintdb.profile import DEFAULT_PROFILE, Profile
+from fingerprintdb.profile import ACCURATE, COMPACT, Profile
 from fingerprintdb.store.database import DatabaseError
 from fingerprintdb.store.embeddings import active_model, has_active_model
-from fingerprintdb.store.landmarks import register_profile, require_profile
+from fingerprintdb.store.profile import activate_profile, active_profile, register_profile
 
-OTHER_PROFILE = Profile(name="other", fan_out=DEFAULT_PROFILE.fan_out + 1)
+OTHER_PROFILE = Profile(name="other", fan_out=ACCURATE.fan_out + 1)
 
 
 def register(library: Library, name: str, revision: str = "1") -> int:
@@ -24,21 +24,22 @@ def activate(library: Library, model_id: int) -> None:
 
 
 def test_the_first_profile_becomes_the_active_one(library: Library) -> None:
-    assert require_profile(library.connection, DEFAULT_PROFILE) == 1
+    assert active_profile(library.connection) == (1, ACCURATE)
 
 
 def test_a_second_profile_is_known_but_not_active(library: Library) -> None:
     key = register_profile(library.connection, OTHER_PROFILE)
-    assert require_profile(library.connection, DEFAULT_PROFILE) == 1
+    assert active_profile(library.connection) == (1, ACCURATE)
     assert library.rows("SELECT name, is_active FROM fpdb.profile WHERE profile_id = %s", key) == [
         ("other", False)
     ]
 
 
 def test_a_profile_registered_twice_is_one_row(library: Library) -> None:
+    known = library.value("SELECT count(*) FROM fpdb.profile")
     first = register_profile(library.connection, OTHER_PROFILE)
     assert register_profile(library.connection, OTHER_PROFILE) == first
-    assert library.value("SELECT count(*) FROM fpdb.profile") == 2
+    assert library.value("SELECT count(*) FROM fpdb.profile") == known + 1
 
 
 def test_two_profiles_cannot_be_active(library: Library) -> None:
@@ -49,11 +50,11 @@ def test_two_profiles_cannot_be_active(library: Library) -> None:
 
 def test_a_stored_profile_can_be_compared_with_the_program_s(library: Library) -> None:
     stored = library.value("SELECT parameters FROM fpdb.profile WHERE is_active")
-    assert stored == DEFAULT_PROFILE.parameters()
+    assert stored == ACCURATE.parameters()
 
 
 def test_require_profile_returns_the_active_key(library: Library) -> None:
-    assert library.value("SELECT fpdb.require_profile(%s)", DEFAULT_PROFILE.digest) == 1
+    assert library.value("SELECT fpdb.require_profile(%s)", ACCURATE.digest) == 1
 
 
 @pytest.mark.parametrize("digest", [OTHER_PROFILE.digest, "", None])
@@ -63,7 +64,7 @@ def test_another_profile_is_refused_with_the_remedy(library: Library, digest: st
     diagnosis = caught.value.diag
     assert diagnosis.message_primary is not None
     assert "the query was made with profile" in diagnosis.message_primary
-    assert DEFAULT_PROFILE.digest in diagnosis.message_primary
+    assert ACCURATE.digest in diagnosis.message_primary
     assert digest is None or digest in diagnosis.message_primary
     assert diagnosis.message_hint is not None
     assert "fpdb.activate_profile" in diagnosis.message_hint
@@ -74,7 +75,7 @@ def test_a_query_before_any_profile_is_told_what_to_run(library: Library) -> Non
     with pytest.raises(
         psycopg.errors.RaiseException, match="no landmark profile is active"
     ) as told:
-        library.value("SELECT fpdb.require_profile(%s)", DEFAULT_PROFILE.digest)
+        library.value("SELECT fpdb.require_profile(%s)", ACCURATE.digest)
     assert told.value.diag.message_hint == "run: fpdb init"
 
 
@@ -84,7 +85,7 @@ def test_a_match_with_another_profile_is_refused(library: Library) -> None:
     arguments = landmarks.hashes.tolist(), landmarks.frames.tolist()
     for function in ("match", "match_landmarks"):
         call = f"SELECT count(*) FROM fpdb.{function}(%s, %s, profile => %s)"
-        assert library.value(call, *arguments, DEFAULT_PROFILE.digest) == 1
+        assert library.value(call, *arguments, ACCURATE.digest) == 1
         with pytest.raises(psycopg.errors.DataException, match="made with profile"):
             library.value(call, *arguments, OTHER_PROFILE.digest)
 
@@ -210,17 +211,25 @@ def test_vectors_of_another_model_are_never_returned(library: Library) -> None:
     assert library.rows(nearest, vectors[0], None) == [(theirs,)]
 
 
-def test_another_profile_is_refused_with_the_way_to_change(library: Library) -> None:
+def test_a_profile_that_the_program_does_not_have_is_an_error(library: Library) -> None:
     register_profile(library.connection, OTHER_PROFILE)
-    with pytest.raises(DatabaseError, match=r"made with profile .*activate_profile"):
-        require_profile(library.connection, OTHER_PROFILE)
+    library.value("SELECT fpdb.activate_profile(%s)", OTHER_PROFILE.digest)
+    with pytest.raises(DatabaseError, match=r"profile other .*does not have.*fpdb init"):
+        active_profile(library.connection)
+
+
+def test_a_profile_is_chosen_by_name(library: Library) -> None:
+    assert activate_profile(library.connection, "compact") == 0
+    assert active_profile(library.connection)[1] == COMPACT
+    with pytest.raises(DatabaseError, match=r"no profile 'tiny' .*accurate and compact"):
+        activate_profile(library.connection, "tiny")
 
 
 def test_activating_a_profile_queues_what_has_landmarks_of_another(library: Library) -> None:
     asset_id = library.add(random_landmarks(np.random.default_rng(1), duration_sec=5))
     key = register_profile(library.connection, OTHER_PROFILE)
     assert library.value("SELECT fpdb.activate_profile(%s)", OTHER_PROFILE.digest) == 1
-    assert require_profile(library.connection, OTHER_PROFILE) == key
+    assert library.value("SELECT fpdb.require_profile(%s)", OTHER_PROFILE.digest) == key
     assert library.rows("SELECT landmark_status, embedding_status FROM fpdb.asset") == [
         ("queued", "ready")
     ]

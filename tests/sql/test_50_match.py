@@ -9,15 +9,16 @@ from library import Library, Vectors, excerpt, random_landmarks, random_vectors
 from pgvector import Vector
 
 from fingerprintdb.landmarks import Landmarks
-from fingerprintdb.profile import DEFAULT_PROFILE
+from fingerprintdb.profile import ACCURATE
 
 HOP_SEC = 2.5
-FRAME_SEC = DEFAULT_PROFILE.frame_sec
+FRAME_SEC = ACCURATE.frame_sec
 
 COLUMNS = [
     "confidence", "score", "offset_sec", "query_start_sec", "query_end_sec",
     "reference_start_sec", "reference_end_sec", "aligned_landmarks", "chance_landmarks",
-    "aligned_segments", "similarity",
+    "bit_error_rate", "chance_bit_error_rate", "compared_sub_fingerprints", "bit_rank",
+    "aligned_segments", "similarity", "work_id", "is_ambiguous",
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """A clip inserted by plain SQL is queued, and its answer is announced."""
 
+from dataclasses import asdict
 from typing import Any
 
 import psycopg
@@ -7,7 +8,7 @@ import pytest
 from library import Library
 
 from fingerprintdb.store.database import Connection, connect
-from fingerprintdb.store.match import Match
+from fingerprintdb.store.match import Evidence, Match
 from fingerprintdb.store.query import answer_query, claim_query, fail_query
 
 
@@ -25,10 +26,37 @@ def insert(library: Library, **columns: Any) -> int:
 
 
 def match(asset_id: int, confidence: float = 0.9) -> Match:
+    evidence = Evidence(
+        aligned_landmarks=12,
+        chance_landmarks=5.0,
+        bit_error_rate=0.2,
+        chance_bit_error_rate=0.46,
+        compared_sub_fingerprints=31,
+        bit_rank=1,
+        aligned_segments=0,
+        similarity=None,
+        pitch=1.0,
+        tempo=1.05,
+    )
     return Match(
-        asset_id, None, None, None, confidence, 12.0, -1.5, 1.5, 4.0, 0.0, 2.5,
-        {"aligned_landmarks": 12},
-    )  # fmt: skip
+        asset_id=asset_id,
+        uri=None,
+        title=None,
+        artist=None,
+        work_id=asset_id,
+        work_title=None,
+        confidence=confidence,
+        threshold=0.75,
+        score=12.0,
+        offset_sec=-1.5,
+        query_start_sec=1.5,
+        query_end_sec=4.0,
+        reference_start_sec=0.0,
+        reference_end_sec=2.5,
+        agreement=3.3,
+        spread=0.104,
+        evidence=evidence,
+    )
 
 
 def test_an_insert_queues_one_job_a_clip(library: Library) -> None:
@@ -87,7 +115,7 @@ def test_an_answer_is_announced_when_it_commits(library: Library, listener: Conn
         assert claim_query(library.connection, first) is not None
         assert notes(listener) == []
         with library.connection.transaction():
-            answer_query(library.connection, first, [match(asset_id)], 5.0)
+            answer_query(library.connection, first, "match", [match(asset_id)], 5.0)
             assert notes(listener) == []
         assert notes(listener) == [("fpdb_query", str(first))]
         fail_query(library.connection, second, "no such file", again=True)
@@ -101,13 +129,15 @@ def test_an_answer_is_announced_when_it_commits(library: Library, listener: Conn
 def test_an_answer_is_stored_in_order(library: Library) -> None:
     assets = [library.add(), library.add()]
     query_id = insert(library, k=2)
-    answer_query(library.connection, query_id, [match(asset_id) for asset_id in assets], 5.0)
+    answer_query(
+        library.connection, query_id, "match", [match(asset_id) for asset_id in assets], 5.0
+    )
     rows = library.rows(
         "SELECT rank, asset_id, offset_sec, reference_end_sec, evidence FROM fpdb.query_match"
         " WHERE query_id = %s ORDER BY rank",
         query_id,
     )
-    evidence = {"aligned_landmarks": 12}
+    evidence = asdict(match(assets[0]).evidence)
     assert rows == [(1, assets[0], -1.5, 2.5, evidence), (2, assets[1], -1.5, 2.5, evidence)]
     assert library.rows("SELECT status, found, processing_time_ms, error FROM fpdb.query") == [
         ("ready", True, 5.0, None)
@@ -116,8 +146,8 @@ def test_an_answer_is_stored_in_order(library: Library) -> None:
 
 def test_an_answer_given_twice_replaces_the_first(library: Library) -> None:
     query_id = insert(library)
-    answer_query(library.connection, query_id, [match(library.add())], 5.0)
-    answer_query(library.connection, query_id, [], 5.0)
+    answer_query(library.connection, query_id, "match", [match(library.add())], 5.0)
+    answer_query(library.connection, query_id, "no match", [], 5.0)
     assert library.value("SELECT count(*) FROM fpdb.query_match") == 0
     assert library.value("SELECT found FROM fpdb.query") is False
 
@@ -129,7 +159,7 @@ def test_an_answered_or_deleted_query_is_not_claimed(library: Library) -> None:
     assert (claimed.uri, claimed.metadata, claimed.collection) == ("clip.wav", {"a": 1}, "radio")
     # A worker that died left it as being processed.
     assert claim_query(library.connection, query_id) is not None
-    answer_query(library.connection, query_id, [], 5.0)
+    answer_query(library.connection, query_id, "no match", [], 5.0)
     assert claim_query(library.connection, query_id) is None
     library.connection.execute("DELETE FROM fpdb.query")
     assert claim_query(library.connection, query_id) is None
@@ -139,7 +169,7 @@ def test_matches_leave_with_their_query_and_their_asset(library: Library) -> Non
     first, second = library.add(), library.add()
     queries = [insert(library), insert(library)]
     for query_id in queries:
-        answer_query(library.connection, query_id, [match(first), match(second)], 5.0)
+        answer_query(library.connection, query_id, "match", [match(first), match(second)], 5.0)
     library.connection.execute("DELETE FROM fpdb.query WHERE query_id = %s", (queries[0],))
     library.connection.execute("DELETE FROM fpdb.asset WHERE asset_id = %s", (first,))
     assert library.rows("SELECT query_id, asset_id FROM fpdb.query_match") == [(queries[1], second)]

@@ -150,5 +150,5 @@ def test_the_program_reads_it_all_at_once(library: Library) -> None:
     ]
     assert [(row["uri"], row["error"]) for row in found["failures"]] == [("b", "b: gone")]
     assert found["model"][0]["name"] == "builtin"
-    assert found["profile"][0]["name"] == "default"
+    assert found["profile"][0]["name"] == "accurate"
     assert found["workers"] == []

@@ -1,0 +1,166 @@
+"""Searches for a clip as hard as it takes: plain, then wide, then as if its speed had changed."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from fingerprintdb.clip import AS_RECORDED, NO_WINDOWS, Clip, Warp, warps
+from fingerprintdb.embedding import Embedder
+from fingerprintdb.profile import PLAIN, WIDE, Probe
+from fingerprintdb.refinement import refined
+from fingerprintdb.store.database import Connection
+from fingerprintdb.store.embeddings import Model
+from fingerprintdb.store.match import Match, Question, Scope, propose
+
+SURE = 0.99
+"""A confidence from which no further stage is worth its cost."""
+
+RIVAL_SPREADS = 4
+"""Two recordings whose agreement differs by less chance alone may have put in this order."""
+
+Verdict = Literal["match", "ambiguous", "no match"]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One way to look for a clip; the bits verify `max_alignments` of its proposals."""
+
+    stage: str
+    probe: Probe
+    warp: Warp
+    max_alignments: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one stage of the search cost."""
+
+    name: str
+    elapsed_ms: float
+    postings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The matches of a clip, best first, and what finding them cost."""
+
+    verdict: Verdict
+    matches: list[Match]
+    stages: list[Stage] = field(default_factory=list)
+
+
+def search(
+    connection: Connection, clip: Clip, heard_by: tuple[Model, Embedder] | None, scope: Scope
+) -> Answer:
+    """Return what a clip is.
+
+    Each stage asks only while the last one's best answer is unsure and the budget of postings
+    lasts. Vectors are made from the second stage on, where a model is given.
+    """
+    best: dict[int, Match] = {}
+    spent: dict[str, Stage] = {}
+    left = scope.max_postings
+    for step in searches():
+        if left <= 0 or any(match.confidence >= SURE for match in best.values()):
+            break
+        began = time.perf_counter()
+        found, read = ask(connection, clip, step, heard_by, scope, max_postings=left)
+        left -= read
+        for match in found:
+            former = best.get(match.asset_id)
+            if former is None or _strength(match) > _strength(former):
+                best[match.asset_id] = match
+        before = spent.get(step.stage, Stage(step.stage, 0.0, 0))
+        elapsed_ms = before.elapsed_ms + (time.perf_counter() - began) * 1000
+        spent[step.stage] = Stage(step.stage, elapsed_ms, before.postings + read)
+    answer = _answer(list(best.values()), scope, list(spent.values()))
+    if not answer.matches or not answer.matches[0].is_sure:
+        return answer
+    first = _placed(connection, clip, answer.matches[0], scope, max_postings=left)
+    return replace(answer, matches=[first, *answer.matches[1:]])
+
+
+def _placed(
+    connection: Connection, clip: Clip, match: Match, scope: Scope, *, max_postings: int
+) -> Match:
+    """Return a match with the clip's pitch and tempo, and the place that they point to.
+
+    A clip whose speed was changed may be sure of its recording and land on another repeat of a
+    loop: a search that knows the change tells the repeats apart.
+    """
+    first = refined(connection, clip, match)
+    warp = Warp(first.evidence.pitch, first.evidence.tempo)
+    if first is match or first.agreement is None:
+        return match
+    step = Search("refined", PLAIN, warp, max_alignments=50)
+    found, _ = ask(connection, clip, step, None, scope, max_postings=max_postings)
+    for other in found:
+        if other.asset_id == match.asset_id and (other.agreement or 0) > first.agreement:
+            return replace(
+                other,
+                confidence=max(other.confidence, match.confidence),
+                score=max(other.score, match.score),
+                evidence=replace(other.evidence, stage=match.evidence.stage),
+            )
+    return first
+
+
+def searches() -> Iterator[Search]:
+    """Yield the searches in the order in which they are worth trying."""
+    yield Search("plain", PLAIN, AS_RECORDED, max_alignments=100)
+    yield Search("wide", WIDE, AS_RECORDED, max_alignments=300)
+    for warp in warps():
+        yield Search("warped", PLAIN, warp, max_alignments=50)
+
+
+WARPED_SEARCHES = len(list(warps()))
+
+
+def ask(
+    connection: Connection,
+    clip: Clip,
+    step: Search,
+    heard_by: tuple[Model, Embedder] | None,
+    scope: Scope,
+    *,
+    max_postings: int,
+) -> tuple[list[Match], int]:
+    """Return what one search finds, sure or not, and the postings that it read."""
+    with_vectors = step.stage == "wide" and heard_by is not None
+    question = Question(
+        landmarks=clip.landmarks(step.probe, step.warp),
+        sub_fingerprints=clip.sub_fingerprints(step.warp),
+        windows=clip.windows(heard_by[1]) if with_vectors and heard_by else NO_WINDOWS,
+        profile=clip.profile,
+        model_id=heard_by[0].model_id if heard_by else None,
+        pitch=step.warp.pitch,
+        tempo=step.warp.tempo,
+        searches=WARPED_SEARCHES if step.stage == "warped" else 1,
+        max_alignments=step.max_alignments,
+    )
+    return propose(connection, question, scope, max_postings=max_postings, stage=step.stage)
+
+
+def _strength(match: Match) -> tuple[float, float]:
+    return match.confidence, match.score
+
+
+def _answer(found: list[Match], scope: Scope, stages: list[Stage]) -> Answer:
+    asked = scope.min_confidence
+    sure = [
+        match
+        for match in found
+        if match.confidence >= (match.threshold if asked is None else asked)
+    ]
+    sure.sort(key=lambda match: (-match.confidence, -match.score, match.asset_id))
+    verdict: Verdict = "match" if sure else "no match"
+    if len(sure) > 1 and _are_rivals(sure[0], sure[1]):
+        verdict = "ambiguous"
+    return Answer(verdict, sure[: scope.k], stages)
+
+
+def _are_rivals(first: Match, second: Match) -> bool:
+    if first.agreement is None or second.agreement is None:
+        return False
+    return abs(first.agreement - second.agreement) < RIVAL_SPREADS * first.spread
