@@ -263,7 +263,7 @@ $$;
 COMMENT ON FUNCTION fpdb.landmark_votes(int[], int[], text, text, jsonb, bigint, bigint, int) IS
     'The agreements of query landmarks with stored ones at the likeliest offsets (reference frame - query frame): which alignment, its asset, the votes of that asset at all offsets, postings read (at most max_postings, rarest hashes first), assets searched.';
 
-CREATE OR REPLACE FUNCTION fpdb.asset_landmarks(asset_id bigint, max_entries bigint DEFAULT 6000000)
+CREATE OR REPLACE FUNCTION fpdb.asset_landmarks(asset_id bigint, max_entries bigint DEFAULT 3000000)
 RETURNS TABLE (hash int, frame int)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 5000
 SET search_path = pg_catalog, pg_temp
@@ -293,7 +293,7 @@ AS $$
     WHERE (e.entry >> 14) & e.block_mask BETWEEN e.first_block AND e.last_block
 $$;
 COMMENT ON FUNCTION fpdb.asset_landmarks(bigint, bigint) IS
-    'Landmarks (hash, frame) of one asset, or a fair sample of them where its run holds more than so many entries (6 million take half a second).';
+    'Landmarks (hash, frame) of one asset, or a fair sample of them where its run holds more than so many entries (3 million take half a second).';
 
 CREATE OR REPLACE FUNCTION fpdb.compact(max_postings bigint DEFAULT NULL)
 RETURNS TABLE (action text, run_id int, blocks int, postings bigint)
@@ -310,6 +310,7 @@ DECLARE
     seal_limit CONSTANT bigint := 1 << 24;    -- postings sealed at once: 1 GB of temporary files
     run_limit CONSTANT bigint := 1 << 28;     -- postings of a run that is merged no more: it takes minutes
     block_limit CONSTANT int := 1 << 17;      -- block numbers that fit an entry beside 14 bits of frame
+    part_postings CONSTANT bigint := 1 << 20; -- sorted at once in a merge
     key_postings CONSTANT bigint := 96;       -- of a key, and up to twice as many: 4.7 bytes a posting; 5.2 with half
     handled bigint := 0;
     new_run int;
@@ -317,8 +318,8 @@ DECLARE
     new_assets int;
     new_blocks int;
     new_postings bigint;
-    block_bits int;
-    residual_bits int;
+    new_block_bits int;
+    new_residual_bits int;
     first_asset CONSTANT bigint := '-9223372036854775808';
     an_asset bigint;
     its_blocks int;
@@ -328,6 +329,8 @@ DECLARE
     busy int[] := '{}';
     from_runs int[];
     from_blocks int[];
+    numbers int[];
+    part_bits int;
     packed bigint;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(1718641762, 25) THEN
@@ -375,13 +378,13 @@ BEGIN
                 sealed := sealed || an_asset;
             END LOOP;
             CONTINUE WHEN sealed = '{}';
-            block_bits := (SELECT min(n) FROM generate_series(0, 17) AS n WHERE new_blocks <= 1 << n);
-            residual_bits := (SELECT coalesce(min(n), 24) FROM generate_series(0, 24) AS n
+            new_block_bits := (SELECT min(n) FROM generate_series(0, 17) AS n WHERE new_blocks <= 1 << n);
+            new_residual_bits := (SELECT coalesce(min(n), 24) FROM generate_series(0, 24) AS n
                 WHERE key_postings << (24 - n) <= new_postings);
-            residual_bits := least(residual_bits, 17 - block_bits);
+            new_residual_bits := least(new_residual_bits, 17 - new_block_bits);
             INSERT INTO fpdb.run (run_id, profile_id, block_bits, residual_bits, assets, blocks, postings)
             OVERRIDING SYSTEM VALUE
-            VALUES (new_run, new_profile, block_bits, residual_bits, cardinality(sealed), new_blocks, new_postings);
+            VALUES (new_run, new_profile, new_block_bits, new_residual_bits, cardinality(sealed), new_blocks, new_postings);
             WITH moved AS (
                 DELETE FROM fpdb.delta d WHERE d.asset_id = ANY (sealed) RETURNING d.asset_id, d.hash, d.frame
             ),
@@ -389,8 +392,8 @@ BEGIN
                 INSERT INTO fpdb.posting (run_id, key, entries)
                 SELECT new_run, key, array_agg(entry ORDER BY entry)
                 FROM (
-                    SELECT m.mixed >> residual_bits AS key,
-                        ((m.mixed & ((1 << residual_bits) - 1)) << (block_bits + 14))
+                    SELECT m.mixed >> new_residual_bits AS key,
+                        ((m.mixed & ((1 << new_residual_bits) - 1)) << (new_block_bits + 14))
                             | (b.block << 14) | (m.frame & 16383) AS entry
                     FROM (SELECT asset_id, frame, ((hash::bigint * 10368889) & 16777215)::int AS mixed FROM moved) m
                     JOIN fpdb.block b ON b.run_id = new_run AND b.asset_id = m.asset_id
@@ -457,43 +460,63 @@ BEGIN
         END;
         new_run := nextval(pg_get_serial_sequence('fpdb.run', 'run_id'));
         IF new_blocks > 0 THEN
-            block_bits := (SELECT min(n) FROM generate_series(0, 17) AS n WHERE new_blocks <= 1 << n);
-            residual_bits := (SELECT coalesce(min(n), 24) FROM generate_series(0, 24) AS n
+            new_block_bits := (SELECT min(n) FROM generate_series(0, 17) AS n WHERE new_blocks <= 1 << n);
+            new_residual_bits := (SELECT coalesce(min(n), 24) FROM generate_series(0, 24) AS n
                 WHERE key_postings << (24 - n) <= new_postings);
-            residual_bits := least(residual_bits, 17 - block_bits);
-            WITH source AS MATERIALIZED (
-                SELECT r.run_id, r.residual_bits, r.block_bits + 14 AS shift, (1 << r.block_bits) - 1 AS block_mask,
-                    (SELECT array_agg(f.number ORDER BY n)
-                     FROM generate_series(0, r.blocks - 1) AS n
-                     LEFT JOIN (SELECT f.block, (f.number - 1)::int AS number
-                         FROM unnest(from_runs, from_blocks) WITH ORDINALITY AS f (run_id, block, number)
-                         WHERE f.run_id = r.run_id) f ON f.block = n) AS numbers
-                FROM fpdb.run r WHERE r.run_id = ANY (sources)
-            ),
-            made AS (
-                INSERT INTO fpdb.posting (run_id, key, entries)
-                SELECT new_run, key, array_agg(entry ORDER BY entry)
-                FROM (
-                    SELECT e.mixed >> residual_bits AS key,
-                        ((e.mixed & ((1 << residual_bits) - 1)) << (block_bits + 14)) | (e.number << 14) | e.frame
-                            AS entry
+            new_residual_bits := least(new_residual_bits, 17 - new_block_bits);
+            -- Old number to new one, run after run; -1 is dead. (Postgres walks an array that holds a NULL.)
+            numbers := ARRAY(
+                SELECT coalesce(f.number, -1)
+                FROM fpdb.run r
+                CROSS JOIN LATERAL generate_series(0, r.blocks - 1) AS n (block)
+                LEFT JOIN (SELECT f.run_id, f.block, f.number::int - 1 AS number
+                    FROM unnest(from_runs, from_blocks) WITH ORDINALITY AS f (run_id, block, number)) f
+                    ON f.run_id = r.run_id AND f.block = n.block
+                WHERE r.run_id = ANY (sources)
+                ORDER BY r.run_id, n.block
+            );
+            -- In parts of the keys, each sorted in memory.
+            part_bits := 24 - greatest(new_residual_bits,
+                (SELECT max(r.residual_bits) FROM fpdb.run r WHERE r.run_id = ANY (sources)));
+            part_bits := (SELECT coalesce(min(n), part_bits) FROM generate_series(0, part_bits) AS n
+                WHERE new_postings <= part_postings << n);
+            packed := 0;
+            FOR part IN 0 .. (1 << part_bits) - 1 LOOP
+                WITH source AS (
+                    SELECT r.run_id, r.residual_bits, r.block_bits + 14 AS shift, (1 << r.block_bits) - 1 AS block_mask,
+                        (sum(r.blocks) OVER (ORDER BY r.run_id))::int - r.blocks + 1 AS first_number,
+                        (part << (24 - part_bits)) >> r.residual_bits AS first_key,
+                        (((part + 1) << (24 - part_bits)) - 1) >> r.residual_bits AS last_key
+                    FROM fpdb.run r WHERE r.run_id = ANY (sources)
+                ),
+                made AS (
+                    INSERT INTO fpdb.posting (run_id, key, entries)
+                    SELECT new_run, key, array_agg(entry ORDER BY entry)
                     FROM (
-                        SELECT (p.key << p.residual_bits) | (p.entry >> p.shift) AS mixed,
-                            p.numbers[((p.entry >> 14) & p.block_mask) + 1] AS number, p.entry & 16383 AS frame
+                        SELECT e.mixed >> new_residual_bits AS key,
+                            ((e.mixed & ((1 << new_residual_bits) - 1)) << (new_block_bits + 14))
+                                | (e.number << 14) | e.frame AS entry
                         FROM (
-                            SELECT s.*, p.key, unnest(p.entries) AS entry FROM source s CROSS JOIN LATERAL (
-                                SELECT * FROM fpdb.posting p WHERE p.run_id = s.run_id OFFSET 0) p
-                        ) p
+                            SELECT (p.key << p.residual_bits) | (p.entry >> p.shift) AS mixed,
+                                numbers[((p.entry >> 14) & p.block_mask) + p.first_number] AS number,
+                                p.entry & 16383 AS frame
+                            FROM (
+                                SELECT s.*, p.key, unnest(p.entries) AS entry
+                                FROM source s CROSS JOIN LATERAL (
+                                    SELECT * FROM fpdb.posting p
+                                    WHERE p.run_id = s.run_id AND p.key BETWEEN s.first_key AND s.last_key OFFSET 0) p
+                            ) p
+                        ) e
+                        WHERE e.number >= 0
                     ) e
-                    WHERE e.number IS NOT NULL
-                ) e
-                GROUP BY key
-                RETURNING cardinality(entries) AS entries
-            )
-            SELECT coalesce(sum(entries), 0) INTO packed FROM made;
+                    GROUP BY key
+                    RETURNING cardinality(entries) AS entries
+                )
+                SELECT packed + coalesce(sum(entries), 0) INTO packed FROM made;
+            END LOOP;
             INSERT INTO fpdb.run (run_id, profile_id, block_bits, residual_bits, assets, blocks, postings)
             OVERRIDING SYSTEM VALUE
-            VALUES (new_run, new_profile, block_bits, residual_bits, new_assets, new_blocks, packed);
+            VALUES (new_run, new_profile, new_block_bits, new_residual_bits, new_assets, new_blocks, packed);
             -- A block that someone began to delete meanwhile stays where it is, and so does its run.
             WITH free AS MATERIALIZED (
                 SELECT b.run_id, b.block FROM fpdb.block b WHERE b.run_id = ANY (sources) FOR UPDATE SKIP LOCKED

@@ -2,32 +2,42 @@
 -- Who calls it: `fpdb identify`, workers for fpdb.query, the REST service, people.
 -- What must be true: landmarks propose, bits decide, vectors add; all of them speak of (asset, offset).
 
-CREATE OR REPLACE FUNCTION fpdb.chance_agreement(trials float8) RETURNS float8
+CREATE OR REPLACE FUNCTION fpdb.bit_deviation(compared float8) RETURNS float8
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- Chance, and what all music has in common: the latter grows with the length that is compared.
+    SELECT sqrt(sum(coefficient * coefficient * CASE term WHEN 'bit_spread' THEN 1 ELSE compared END))
+    FROM fpdb.decision WHERE term IN ('bit_spread', 'bit_likeness')
+$$;
+COMMENT ON FUNCTION fpdb.bit_deviation(float8) IS
+    'Standard deviation of the agreement (1 - 2 * bit error rate) * sqrt(n) between different recordings, n sub-fingerprints compared.';
+
+CREATE OR REPLACE FUNCTION fpdb.bit_excess(agreement float8, compared float8, tried float8) RETURNS float8
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     -- The greatest of n values of a normal law lies near sqrt(2 ln n) of its deviations.
-    SELECT sqrt(2 * ln(greatest(trials, 2))) * coefficient FROM fpdb.decision WHERE term = 'bit_spread'
+    SELECT agreement / fpdb.bit_deviation(compared) - sqrt(2 * ln(greatest(tried, 2)))
 $$;
-COMMENT ON FUNCTION fpdb.chance_agreement(float8) IS
-    'The greatest agreement, (1 - 2 * bit error rate) * sqrt(sub-fingerprints), that chance gives in so many trials.';
+COMMENT ON FUNCTION fpdb.bit_excess(float8, float8, float8) IS
+    'Deviations by which an agreement of bits exceeds the greatest that chance gives in so many alignments tried.';
 
-CREATE OR REPLACE FUNCTION fpdb.bit_log_odds(
-    aligned float8, chance float8, agreement float8, tried float8, searches int
-) RETURNS float8
+CREATE OR REPLACE FUNCTION fpdb.bit_log_odds(aligned float8, chance float8, excess float8, searches int)
+RETURNS float8
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT sum(coefficient * CASE term
         WHEN 'bit_intercept' THEN 1
-        WHEN 'bit_agreement' THEN (agreement - fpdb.chance_agreement(tried)) / spread
-        WHEN 'bit_excess' THEN greatest(-4, least(8, 2 * (sqrt(aligned) - sqrt(chance))))
+        WHEN 'bit_agreement' THEN excess
+        WHEN 'bit_landmarks' THEN greatest(-4, least(8, 2 * (sqrt(aligned) - sqrt(chance))))
         -- Each of n searches has the n-th part of the odds that one had (Bonferroni).
         END) - ln(greatest(searches, 1))
-    FROM fpdb.decision, (SELECT coefficient AS spread FROM fpdb.decision WHERE term = 'bit_spread') s
+    FROM fpdb.decision
 $$;
-COMMENT ON FUNCTION fpdb.bit_log_odds(float8, float8, float8, float8, int) IS
-    'Logits that an alignment is real: its landmark votes and the most that chance gives, the agreement of its bits, the alignments tried, and the searches of its kind that one question makes; coefficients are rows of fpdb.decision.';
+COMMENT ON FUNCTION fpdb.bit_log_odds(float8, float8, float8, int) IS
+    'Logits that an alignment is real: its landmark votes and the most that chance gives, the excess of its bits (bit_excess), and the searches of its kind that one question makes; coefficients are rows of fpdb.decision.';
 
 CREATE OR REPLACE FUNCTION fpdb.evidence(
     hashes int[],
@@ -50,7 +60,7 @@ CREATE OR REPLACE FUNCTION fpdb.evidence(
     query_start_sec float8, query_end_sec float8, reference_start_sec float8, reference_end_sec float8,
     aligned_landmarks int, chance_landmarks float8,
     bit_error_rate float8, chance_bit_error_rate float8, compared_sub_fingerprints int, bit_rank int,
-    aligned_segments int, similarity float8, agreement float8, threshold float8, postings bigint
+    aligned_segments int, similarity float8, agreement float8, excess float8, threshold float8, postings bigint
 )
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 20
 SET search_path = pg_catalog, @extschema:vector@, pg_temp
@@ -73,7 +83,7 @@ BEGIN
             evidence.metadata, exclude_asset, coalesce(max_postings, 2000000), max_alignments) l
     ),
     checked AS MATERIALIZED (
-        SELECT c.*, count(*) OVER () * 7.0 AS tried,
+        SELECT c.*, (1 - 2 * c.bit_error_rate) * sqrt(c.compared) AS agreement, count(*) OVER () * 7.0 AS tried,
             rank() OVER (ORDER BY c.bit_error_rate)::int AS bit_rank
         FROM (
             SELECT array_agg(a.asset_id ORDER BY candidate) AS assets,
@@ -85,14 +95,14 @@ BEGIN
         CROSS JOIN LATERAL fpdb.bit_agreements(a.assets, a.offsets, a.firsts, a.lasts, sub_fingerprints) c
     ),
     judged AS (
-        SELECT a.*, c.bit_error_rate, c.compared, c.bit_rank, c.agreement,
-            0.5 - fpdb.chance_agreement(c.tried) / 2 / sqrt(c.compared) AS chance_bit_error_rate,
+        SELECT a.*, c.bit_error_rate, c.compared, c.bit_rank, c.agreement, c.excess,
+            0.5 - (c.agreement - c.excess * fpdb.bit_deviation(c.compared)) / 2 / sqrt(c.compared)
+                AS chance_bit_error_rate,
             coalesce(c.offset_frames, a.offset_frames) AS placed_frames,
             CASE WHEN c.candidate IS NULL THEN fpdb.landmark_log_odds(a.aligned, a.chance)
-                ELSE fpdb.bit_log_odds(a.aligned, a.chance, c.agreement, c.tried, searches) END AS log_odds
+                ELSE fpdb.bit_log_odds(a.aligned, a.chance, c.excess, searches) END AS log_odds
         FROM alignment a
-        LEFT JOIN (SELECT *, (1 - 2 * c.bit_error_rate) * sqrt(c.compared) AS agreement FROM checked c) c
-            USING (candidate)
+        LEFT JOIN (SELECT *, fpdb.bit_excess(agreement, compared, tried) AS excess FROM checked) c USING (candidate)
     ),
     landmark AS MATERIALIZED (
         SELECT DISTINCT ON (j.asset_id) j.*, fpdb.probability(j.log_odds) AS confidence,
@@ -115,7 +125,7 @@ BEGIN
             coalesce((l.last_frame + 1) * frame + l.offset_sec, v.reference_end_sec) AS reference_end_sec,
             coalesce(l.aligned, 0) AS aligned, l.chance, l.bit_error_rate, l.chance_bit_error_rate,
             coalesce(l.compared, 0) AS compared, l.bit_rank,
-            coalesce(v.aligned_segments, 0) AS aligned_segments, v.similarity, l.agreement
+            coalesce(v.aligned_segments, 0) AS aligned_segments, v.similarity, l.agreement, l.excess
         FROM landmark l
         FULL JOIN vector v ON v.asset_id = l.asset_id AND v.offset_sec BETWEEN
             l.offset_sec - (SELECT segment_hop_sec FROM fpdb.asset a WHERE a.asset_id = l.asset_id)
@@ -128,7 +138,7 @@ BEGIN
     SELECT o.asset_id, o.confidence, o.score, o.offset_sec,
         o.query_start_sec, o.query_end_sec, o.reference_start_sec, o.reference_end_sec,
         o.aligned, o.chance, o.bit_error_rate, o.chance_bit_error_rate, o.compared, o.bit_rank,
-        o.aligned_segments, o.similarity, o.agreement, t.match_threshold,
+        o.aligned_segments, o.similarity, o.agreement, o.excess, t.match_threshold,
         (SELECT max(a.postings) FROM alignment a)
     FROM one o
     JOIN fpdb.asset a ON a.asset_id = o.asset_id

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from fingerprintdb import __version__
-from fingerprintdb.cli import config, demo, identify, ingest, library, setup, sql, status, worker
+from fingerprintdb.cli import (
+    calibrate,
+    config,
+    demo,
+    identify,
+    ingest,
+    library,
+    plot,
+    setup,
+    sql,
+    status,
+    worker,
+)
 from fingerprintdb.cli.logs import log_to_stderr
 from fingerprintdb.cli.output import report
 
@@ -31,11 +43,13 @@ for command in (
     config.config,
     ingest.ingest,
     identify.identify,
+    plot.plot,
     library.similar,
     library.list_,
     library.show,
     library.remove,
     library.reprocess,
+    calibrate.calibrate,
     worker.worker,
     status.status,
     demo.demo,

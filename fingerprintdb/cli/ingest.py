@@ -46,6 +46,13 @@ def ingest(
     content_type: Annotated[
         str, typer.Option(help="music, sound_mark, speech or ambience.")
     ] = "music",
+    version_of: Annotated[
+        int | None,
+        typer.Option(
+            help="Key of the work that all of these are versions of: bitrates, mixes, speeds.",
+            metavar="ASSET_ID",
+        ),
+    ] = None,
     queue: Annotated[
         bool, typer.Option("--queue", help="Leave the work to `fpdb worker`.")
     ] = False,
@@ -62,9 +69,9 @@ def ingest(
     uris = expand(sources)
     url = open_ready(settings)
     if queue:
-        results = _queue(url, uris, collection, content_type)
+        results = _queue(url, uris, collection, content_type, version_of)
     else:
-        results = ingest_all(settings, url, uris, collection, content_type, jobs)
+        results = ingest_all(settings, url, uris, collection, content_type, jobs, version_of)
     began = time.perf_counter()
     done: list[Ingested] = []
     try:
@@ -113,6 +120,7 @@ def ingest_all(
     collection: str,
     content_type: str,
     jobs: int | None = None,
+    version_of: int | None = None,
 ) -> "Iterator[Ingested]":
     """Run the pipeline on every URI and yield what became of each, in order.
 
@@ -127,6 +135,8 @@ def ingest_all(
     with Progress(len(uris)) as progress, pool(url, size=threads) as connections:
         with connections.connection() as connection:
             library.require_content_type(connection, content_type)
+            if version_of is not None:
+                library.require_work(connection, version_of)
             library.ensure_collection(connection, collection)
             extractor.embedder(connection)
 
@@ -135,7 +145,12 @@ def ingest_all(
             if result is None:
                 with connections.connection() as connection:
                     result = pipeline.ingest(
-                        connection, extractor, uri, collection=collection, content_type=content_type
+                        connection,
+                        extractor,
+                        uri,
+                        collection=collection,
+                        content_type=content_type,
+                        version_of=version_of,
                     )
             progress.count(result.status)
             return result
@@ -149,7 +164,9 @@ def ingest_all(
             executor.shutdown(cancel_futures=True)
 
 
-def _queue(url: str, uris: list[str], collection: str, content_type: str) -> "Iterator[Ingested]":
+def _queue(
+    url: str, uris: list[str], collection: str, content_type: str, version_of: int | None
+) -> "Iterator[Ingested]":
     """Leave to workers what the collection does not hold yet."""
     from fingerprintdb.pipeline import Ingested
     from fingerprintdb.source import local_digest
@@ -165,8 +182,16 @@ def _queue(url: str, uris: list[str], collection: str, content_type: str) -> "It
                 progress.count("queued")
     with connect(url) as connection, connection.transaction():
         library.require_content_type(connection, content_type)
+        if version_of is not None:
+            library.require_work(connection, version_of)
         library.ensure_collection(connection, collection)
-        keys = library.queue(connection, digests, collection=collection, content_type=content_type)
+        keys = library.queue(
+            connection,
+            digests,
+            collection=collection,
+            content_type=content_type,
+            version_of=version_of,
+        )
     for uri in uris:
         status = "queued" if uri in keys else "skipped"
         yield refused.get(uri) or Ingested(keys.get(uri), uri, status)

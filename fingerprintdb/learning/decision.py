@@ -41,7 +41,7 @@ QUIET = 2e-3
 """Root mean square under which a passage is a pause."""
 
 SHARING = 4.0
-"""Spreads beyond chance from which a wrong answer must be true."""
+"""Deviations beyond chance from which a wrong answer must be true."""
 
 LEAST_EXCESS, MOST_EXCESS = -4.0, 8.0
 """Bounds of the landmarks' say, those of fpdb.bit_log_odds."""
@@ -52,7 +52,7 @@ class Outcome:
     """The likeliest candidate of one search, and whether it was the recording asked about."""
 
     agreement: float
-    """Spreads beyond what chance gives."""
+    """Deviations beyond what chance gives."""
     excess: float
     """2 (√aligned − √chance), bounded."""
     is_right: bool
@@ -102,7 +102,7 @@ def fit(found: list[Outcome]) -> dict[str, float]:
         return float(np.logaddexp(0, -margins).sum() + np.square(weights).sum() / 200)
 
     weights = minimize(loss, np.array([-3.0, 1.0, 0.3]), method="BFGS").x
-    names = ("bit_intercept", "bit_agreement", "bit_excess")
+    names = ("bit_intercept", "bit_agreement", "bit_landmarks")
     return dict(zip(names, map(float, weights), strict=True))
 
 
@@ -149,18 +149,16 @@ def _some_searches(chooser: random.Random) -> list[Search]:
 
 def _likeliest(connection: Connection, clip: Clip, search: Search) -> Match | None:
     found, _ = ask(connection, clip, search, None, Scope(k=5), max_postings=10_000_000)
-    compared = [match for match in found if match.agreement is not None]
+    compared = [match for match in found if match.excess is not None]
     return max(compared, key=lambda match: match.score, default=None)
 
 
 def _outcome(match: Match, name: str, found: str) -> Outcome:
     evidence = match.evidence
-    assert match.agreement is not None  # noqa: S101 — what was not compared is left out
-    assert evidence.chance_bit_error_rate is not None  # noqa: S101
-    chance = (1 - 2 * evidence.chance_bit_error_rate) * np.sqrt(evidence.compared_sub_fingerprints)
+    assert match.excess is not None  # noqa: S101 — what was not compared is left out
     excess = 2 * (np.sqrt(evidence.aligned_landmarks) - np.sqrt(evidence.chance_landmarks or 0))
     return Outcome(
-        float(match.agreement - chance) / match.spread,
+        match.excess,
         float(np.clip(excess, LEAST_EXCESS, MOST_EXCESS)),
         found == name,
         name,

@@ -87,6 +87,8 @@ class Match:
     reference_end_sec: float
     agreement: float | None
     """(1 − 2 × bit error rate) × √sub-fingerprints compared."""
+    excess: float | None
+    """Deviations by which `agreement` exceeds the most that chance gives in its search."""
     spread: float
     """The deviation of `agreement` between unrelated recordings."""
     evidence: Evidence

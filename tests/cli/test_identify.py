@@ -10,7 +10,7 @@ from fingerprintdb import audio, degradation
 MATCH_KEYS = [
     *("asset_id", "uri", "title", "artist", "work_id", "work_title", "confidence", "threshold"),
     *("score", "offset_sec", "query_start_sec", "query_end_sec", "reference_start_sec"),
-    *("reference_end_sec", "agreement", "spread", "evidence"),
+    *("reference_end_sec", "agreement", "excess", "spread", "evidence"),
 ]
 KEYS = [
     *("clip", "found", "verdict", "matches", "stages"),

@@ -1,4 +1,4 @@
-"""The packed index holds what a row a posting would hold, whatever was stored, removed and packed."""
+"""The packed index holds what a row a posting would, whatever was stored, removed and packed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -6,7 +6,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import numpy as np
-import psycopg
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st

@@ -54,6 +54,7 @@ def match(asset_id: int, confidence: float = 0.9) -> Match:
         reference_start_sec=0.0,
         reference_end_sec=2.5,
         agreement=3.3,
+        excess=20.0,
         spread=0.104,
         evidence=evidence,
     )
