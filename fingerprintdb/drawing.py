@@ -24,6 +24,9 @@ BEHIND_TEXT = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 
 RANGE_DB = 60.0
 """What lies so far below the loudest is white."""
 
+SHOWN_SEC = 60.0
+"""Of a longer clip so much is drawn, around the middle of what agrees: more is a blur."""
+
 HISTOGRAM_COLUMNS = 1500
 """Offsets are drawn in so many columns, the greatest of each: no needle is lost between pixels."""
 
@@ -64,13 +67,15 @@ def draw(seen: Explanation, heading: str, details: str) -> "Figure":
     near = figure.add_subplot(grid[2, 1], sharey=histogram)
     bits = figure.add_subplot(grid[3, :], sharex=peaks)
     # A title is text, not mathematics, whatever its dollar signs.
-    for text, y, style in ((heading, 0.99, {"size": 15, "weight": "bold"}), (details, 0.966, {})):
-        figure.text(0.012, y, text, va="top", color=INK, parse_math=False, **style)
+    for text, y, size, weight in ((heading, 0.99, 15, "bold"), (details, 0.966, 11, "normal")):
+        figure.text(0.012, y, text, va="top", color=INK, size=size, weight=weight, parse_math=False)
     _draw_peaks(peaks, seen)
     _draw_landmarks(landmarks, seen)
     _draw_histogram(histogram, near, seen)
     _draw_bits(bits, seen)
-    peaks.set_xlim(0, seen.duration_sec)
+    peaks.set_xlim(*_shown_sec(seen))
+    if seen.duration_sec > SHOWN_SEC:
+        bits.set_xlabel(f"time in the clip (s), which is {seen.duration_sec:.0f} s long", color=INK)
     for axes in (peaks, landmarks, histogram, near, bits):
         axes.tick_params(color=QUIET, labelcolor=INK, labelsize=9)
         axes.spines[["top", "right"]].set_visible(False)
@@ -97,32 +102,17 @@ def _figure() -> "Figure":
 def _draw_peaks(axes: "Axes", seen: Explanation) -> None:
     _draw_spectrogram(axes, seen)
     size = _mark_size(seen)
-    lone, shared = (
-        Points(seen.reference_peaks.times_sec[chosen], seen.reference_peaks.frequencies_hz[chosen])
-        for chosen in (~seen.is_shared, seen.is_shared)
-    )
-    axes.scatter(
-        *_places(seen.clip_peaks),
-        s=7 * size,
-        facecolors="none",
-        edgecolors=CLIP,
-        linewidths=1.0,
-        label=f"{len(seen.clip_peaks)} peaks of the clip",
-    )
-    axes.scatter(
-        *_places(lone),
-        s=2.6 * size,
-        color=REFERENCE,
-        linewidths=0,
-        label=f"{len(lone)} peaks of the recording alone",
-    )
-    axes.scatter(
-        *_places(shared),
-        s=3.2 * size,
-        color=AGREED,
-        linewidths=0,
-        label=f"{len(shared)} peaks of both",
-    )
+    start_sec, end_sec = _shown_sec(seen)
+    hollow = {"s": 7 * size, "facecolors": "none", "edgecolors": CLIP, "linewidths": size**0.5 / 2}
+    alone = {"s": 2.6 * size, "color": REFERENCE, "linewidths": 0}
+    both = {"s": 3.2 * size, "color": AGREED, "linewidths": 0}
+    for points, style, whose in (
+        (seen.clip_peaks, hollow, "of the clip"),
+        (seen.reference_peaks.where(~seen.is_shared), alone, "of the recording alone"),
+        (seen.reference_peaks.where(seen.is_shared), both, "of both"),
+    ):
+        shown = points.where((points.times_sec >= start_sec) & (points.times_sec <= end_sec))
+        axes.scatter(*_places(shown), label=f"{len(shown)} peaks {whose}", **style)
     _title(axes, "Constellations", "")
     _legend(axes, 3)
 
@@ -201,7 +191,7 @@ def _draw_histogram(axes: "Axes", near: "Axes", seen: Explanation) -> None:
 def _draw_bits(axes: "Axes", seen: Explanation) -> None:
     errors = seen.bit_errors
     judged = errors.is_judged
-    size = 2.2 * _mark_size(seen)
+    size = max(6.0, 2.2 * _mark_size(seen))
     axes.axhline(0.5, color=QUIET, linewidth=1.0, label="unrelated sound")
     if errors.chance_rate is not None:
         said = f"lowest mean that chance gives, {100 * errors.chance_rate:.1f} %"
@@ -224,13 +214,15 @@ def _draw_bits(axes: "Axes", seen: Explanation) -> None:
 
 def _draw_spectrogram(axes: "Axes", seen: Explanation) -> None:
     shown = seen.spectrogram
-    times_sec = shown.first_sec + np.arange(len(shown.decibels)) * shown.column_sec
-    frequencies_hz = np.arange(shown.decibels.shape[1]) * shown.bin_hz
-    loudest = float(np.percentile(shown.decibels, 99.9))
+    since, upto = (max(0, round(sec / shown.frame_sec)) for sec in _shown_sec(seen))
+    decibels = shown.decibels[since:upto]
+    times_sec = shown.first_sec + (since + np.arange(len(decibels))) * shown.frame_sec
+    frequencies_hz = np.arange(decibels.shape[1]) * shown.bin_hz
+    loudest = float(np.percentile(decibels, 99.9))
     axes.pcolormesh(
         times_sec,
         frequencies_hz,
-        shown.decibels.T,
+        decibels.T,
         shading="nearest",
         cmap="Greys",
         vmin=loudest - RANGE_DB,
@@ -244,13 +236,23 @@ def _draw_spectrogram(axes: "Axes", seen: Explanation) -> None:
     axes.set_ylabel("frequency (Hz)", color=INK)
 
 
+def _shown_sec(seen: Explanation) -> tuple[float, float]:
+    """Return from where to where the clip is drawn, in seconds."""
+    spare_sec = max(0.0, seen.duration_sec - SHOWN_SEC)
+    agreed_sec = seen.anchors.times_sec
+    middle_sec = float(np.median(agreed_sec)) if len(agreed_sec) else 0.0
+    start_sec = min(max(0.0, middle_sec - SHOWN_SEC / 2), spare_sec)
+    return start_sec, start_sec + seen.duration_sec - spare_sec
+
+
 def _places(points: Points) -> tuple[Any, Any]:
     return points.times_sec, points.frequencies_hz
 
 
 def _mark_size(seen: Explanation) -> float:
     """Return how large a mark may be, in square points, that a crowd of them stays readable."""
-    return float(np.clip(75 / max(seen.duration_sec, 1e-9), 0.6, 8.0))
+    start_sec, end_sec = _shown_sec(seen)
+    return float(np.clip(75 / (end_sec - start_sec), 1.0, 8.0))
 
 
 def _title(axes: "Axes", what: str, said: str) -> None:

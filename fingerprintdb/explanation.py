@@ -18,9 +18,6 @@ from fingerprintdb.votes import Histogram, cast_votes
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-SPECTROGRAM_COLUMNS = 3000
-"""A longer clip's spectrogram is made with longer hops: no picture shows more."""
-
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
@@ -42,14 +39,18 @@ class Points:
         """Count the points."""
         return len(self.times_sec)
 
+    def where(self, chosen: npt.NDArray[np.bool_]) -> "Points":
+        """Return some of the points."""
+        return Points(self.times_sec[chosen], self.frequencies_hz[chosen])
+
 
 @dataclass(frozen=True, slots=True)
 class Spectrogram:
-    """Level (columns, bins) in dB of full scale; a column each `column_sec` from `first_sec` on."""
+    """Level (frames, bins) in dB of full scale; frame 0 has its middle at `first_sec`."""
 
     decibels: npt.NDArray[np.float32]
     first_sec: float
-    column_sec: float
+    frame_sec: float
     bin_hz: float
 
 
@@ -238,12 +239,13 @@ def _bit_errors(
     frames = numbers * profile.sub_fingerprint_frames - alignment.offset_frames
     inside = (frames >= 0) & (frames < len(asked))
     frames = frames[inside]
+    # What each sees begins at its frame: rows at the clip's own speed, and the last one's window.
     wrong = np.bitwise_count(bits.bits[inside] ^ asked[frames]).sum(axis=1)
-    reach_rows = (profile.patch_rows - 1) * profile.row_frames * profile.hop_samples
-    middle_sec = (reach_rows / alignment.warp.tempo + profile.band_window_samples) / 2
+    reach_samples = (profile.patch_rows - 1) * profile.row_frames * profile.hop_samples
+    middle_sec = (reach_samples / alignment.warp.tempo + profile.band_window_samples) / 2
     middle_sec /= profile.sample_rate_hz
     return BitErrors(
-        frames * profile.frame_sec / alignment.warp.tempo + middle_sec,
+        np.asarray(frames * profile.frame_sec / alignment.warp.tempo + middle_sec, np.float64),
         np.asarray(wrong / profile.sub_fingerprint_bits, np.float64),
         _is_judged(frames, match, profile),
         match.evidence.chance_bit_error_rate if match else None,
@@ -265,15 +267,14 @@ def _is_judged(frames: Integers, match: Match | None, profile: Profile) -> npt.N
 
 def _spectrogram(clip: Clip) -> Spectrogram:
     profile = clip.profile
-    size, hop = profile.window_samples, profile.hop_samples
-    hop *= -(-len(clip.samples) // (hop * SPECTROGRAM_COLUMNS))
+    size = profile.window_samples
     bin_hz = profile.sample_rate_hz / size
     window = np.hanning(size + 1)[:-1].astype(np.float32) * np.float32(2 / size)
-    frames = np.lib.stride_tricks.sliding_window_view(clip.samples, size)[::hop]
+    frames = np.lib.stride_tricks.sliding_window_view(clip.samples, size)[:: profile.hop_samples]
     spectrum = np.abs(rfft(frames * window, axis=1))[:, : int(profile.band_edges_hz[-1] / bin_hz)]
     return Spectrogram(
         (20 * np.log10(spectrum + 1e-5)).astype(np.float32),
         size / 2 / profile.sample_rate_hz,
-        hop / profile.sample_rate_hz,
+        profile.frame_sec,
         bin_hz,
     )

@@ -100,12 +100,12 @@ def test_what_both_hold_lies_on_the_peaks_of_the_clip(
     assert len(seen.clip_peaks) == pytest.approx(len(seen.reference_peaks), rel=0.1)
     peaks = _places(seen.clip_peaks)
     for ends in (seen.anchors, seen.targets):
-        assert len(ends) > 100
+        assert len(ends) > 50
         distances = np.abs(_places(ends)[:, None] - peaks[None]) / [ACCURATE.frame_sec, 10.8]
         assert np.all(distances.max(axis=2).min(axis=1) < 2)
     assert np.all(seen.anchors.times_sec < seen.targets.times_sec)
-    columns, bins = seen.spectrogram.decibels.shape
-    assert columns * seen.spectrogram.column_sec == pytest.approx(8, abs=0.2)
+    frames, bins = seen.spectrogram.decibels.shape
+    assert frames * seen.spectrogram.frame_sec == pytest.approx(8, abs=0.2)
     assert bins * seen.spectrogram.bin_hz == pytest.approx(4522, abs=11)
 
 
