@@ -143,6 +143,8 @@ def build(connection: Connection, files: list[Path], options: argparse.Namespace
     if options.distractors:
         distractors.fill(connection, options.distractors, console)
     connection.execute("SELECT fpdb.compact()")
+    # The delta's emptied pages are kept for the next recordings: they are nobody's bytes.
+    connection.execute("VACUUM (FULL) fpdb.delta")
     connection.execute("ANALYZE")
     sizes = connection.execute(
         "SELECT sum(pg_total_relation_size(c.oid)) FILTER (WHERE c.relname IN"

@@ -89,9 +89,9 @@ AS $$
     ),
     line AS (
         SELECT count(*) AS thirds, regr_slope(a.offset_frames, t.firsts[a.candidate]) AS slope,
-            -- What a third compares lies around its middle, and a patch sees 31 frames ahead.
+            -- What a third compares lies around its middle, and a patch sees 29 frames ahead.
             regr_intercept(a.offset_frames,
-                (t.firsts[a.candidate] + t.lasts[a.candidate] + 31) / 2.0) AS intercept
+                (t.firsts[a.candidate] + t.lasts[a.candidate] + 29) / 2.0) AS intercept
         FROM third t, fpdb.bit_agreements(t.assets, t.offsets, t.firsts, t.lasts, sub_fingerprints, 16) a
         WHERE a.bit_error_rate < 0.42
     )

@@ -197,7 +197,8 @@ AS $$
         s.aligned_landmarks, s.chance_landmarks, s.bit_error_rate, s.chance_bit_error_rate,
         s.compared_sub_fingerprints, s.bit_rank, s.aligned_segments, s.similarity,
         coalesce(a.version_of, a.asset_id),
-        fpdb.is_rival(s.agreement, (SELECT max(r.agreement) FROM sure r WHERE r.asset_id <> s.asset_id))
+        fpdb.is_rival(s.agreement, (SELECT max(r.agreement) FROM sure r
+            WHERE r.asset_id <> s.asset_id AND r.confidence >= r.threshold))
     FROM sure s JOIN fpdb.asset a USING (asset_id)
     ORDER BY s.confidence DESC, s.score DESC, s.asset_id
     LIMIT k

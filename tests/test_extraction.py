@@ -80,7 +80,7 @@ def test_timings_name_the_stages(recording: Path) -> None:
     timings = Timings()
     with open_source(str(recording)) as source:
         extract(source, ACCURATE, load("builtin"), Windowing(), timings)
-    assert set(timings.ms) == {"decode", "landmarks", "embedding"}
+    assert set(timings.ms) == {"decode", "landmarks", "sub_fingerprints", "embedding"}
     assert all(spent_ms > 0 for spent_ms in timings.ms.values())
 
 

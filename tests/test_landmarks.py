@@ -222,6 +222,8 @@ def test_nothing_makes_no_landmarks() -> None:
 def changed(value: object) -> object:
     if isinstance(value, tuple):
         return (*value[:-1], value[-1] + 1)
+    if isinstance(value, str):
+        return value[::-1]
     assert isinstance(value, int)
     return value + 1
 

@@ -2,8 +2,11 @@
 
 import shutil
 
+import numpy as np
 import psycopg
 import pytest
+
+from fingerprintdb import audio
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -37,10 +40,17 @@ def test_a_folder_becomes_the_model_and_is_missed_without_harm(
     assert (name, state) == (str(model), "active")
     assert vectors >= 3 * 5
 
-    clip = recordings / "two.wav"
+    clip, noise = recordings / "two.wav", tmp_path / "noise.wav"
+    random = np.random.default_rng(5)
+    audio.encode(noise, random.normal(0, 0.1, 48_000 * 6).astype(np.float32), 48_000)
     (answer,) = json_lines(fpdb(empty_url, "identify", "--json", clip))
     assert answer["matches"][0]["uri"] == str(clip)
-    assert answer["matches"][0]["evidence"]["similarity"] == pytest.approx(1, abs=0.01)
+    # Landmarks and bits are sure of a clean clip; of nothing, vectors are asked as well.
+    assert answer["matches"][0]["evidence"]["stage"] == "plain"
+    assert "embedding" not in answer["timings_ms"]
+    (unknown,) = json_lines(fpdb(empty_url, "identify", "--json", noise))
+    assert unknown["matches"] == []
+    assert unknown["timings_ms"]["embedding"] > 0
 
     # Without the weights, landmarks still identify, and a job says what is missing.
     away = shutil.move(model, tmp_path / "away")
