@@ -19,17 +19,24 @@ SURE = 0.99
 RIVAL_SPREADS = 4
 """Two recordings whose agreement differs by less chance alone may have put in this order."""
 
+PLAIN_POSTINGS = 50_000
+WIDE_POSTINGS = 300_000
+
 Verdict = Literal["match", "ambiguous", "no match"]
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One way to look for a clip; the bits verify `max_alignments` of its proposals."""
+    """One way to look for a clip, which reads at most `max_postings`, of the rarest hashes.
+
+    The bits verify `max_alignments` of its proposals.
+    """
 
     stage: str
     probe: Probe
     warp: Warp
     max_alignments: int
+    max_postings: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ def search(
         if left <= 0 or any(match.confidence >= SURE for match in best.values()):
             break
         began = time.perf_counter()
-        found, read = ask(connection, clip, step, heard_by, scope, max_postings=left)
+        found, read = ask(connection, clip, step, heard_by, scope, left)
         left -= read
         for match in found:
             former = best.get(match.asset_id)
@@ -93,8 +100,8 @@ def _placed(
     warp = Warp(first.evidence.pitch, first.evidence.tempo)
     if first is match or first.agreement is None:
         return match
-    step = Search("refined", PLAIN, warp, max_alignments=50)
-    found, _ = ask(connection, clip, step, None, scope, max_postings=max_postings)
+    step = Search("refined", PLAIN, warp, max_alignments=50, max_postings=PLAIN_POSTINGS)
+    found, _ = ask(connection, clip, step, None, scope, max_postings)
     for other in found:
         if other.asset_id == match.asset_id and (other.agreement or 0) > first.agreement:
             return replace(
@@ -108,10 +115,10 @@ def _placed(
 
 def searches() -> Iterator[Search]:
     """Yield the searches in the order in which they are worth trying."""
-    yield Search("plain", PLAIN, AS_RECORDED, max_alignments=100)
-    yield Search("wide", WIDE, AS_RECORDED, max_alignments=300)
+    yield Search("plain", PLAIN, AS_RECORDED, max_alignments=100, max_postings=PLAIN_POSTINGS)
+    yield Search("wide", WIDE, AS_RECORDED, max_alignments=300, max_postings=WIDE_POSTINGS)
     for warp in warps():
-        yield Search("warped", PLAIN, warp, max_alignments=50)
+        yield Search("warped", PLAIN, warp, max_alignments=50, max_postings=PLAIN_POSTINGS)
 
 
 WARPED_SEARCHES = len(list(warps()))
@@ -123,10 +130,9 @@ def ask(
     step: Search,
     heard_by: tuple[Model, Embedder] | None,
     scope: Scope,
-    *,
-    max_postings: int,
+    budget: int,
 ) -> tuple[list[Match], int]:
-    """Return what one search finds, sure or not, and the postings that it read."""
+    """Return what one search finds, sure or not, and how much of the budget of postings it read."""
     with_vectors = step.stage == "wide" and heard_by is not None
     question = Question(
         landmarks=clip.landmarks(step.probe, step.warp),
@@ -139,6 +145,7 @@ def ask(
         searches=WARPED_SEARCHES if step.stage == "warped" else 1,
         max_alignments=step.max_alignments,
     )
+    max_postings = min(budget, step.max_postings)
     return propose(connection, question, scope, max_postings=max_postings, stage=step.stage)
 
 

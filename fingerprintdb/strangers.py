@@ -26,7 +26,7 @@ def stranger(
     best: Match | None = None
     left = scope.max_postings
     for step in searches():
-        found, read = ask(connection, clip, step, heard_by, scope, max_postings=left)
+        found, read = ask(connection, clip, step, heard_by, scope, left)
         left -= read
         others = [match for match in found if match.asset_id not in kin]
         best = max(filter(None, (best, *others)), key=_surest, default=None)
@@ -49,7 +49,7 @@ def is_one_sound(match: Match, profile: Profile) -> bool:
 def holds(connection: Connection, asset_id: int, passage: Clip, scope: Scope) -> bool:
     """Whether an asset holds a passage to which nothing was done."""
     plain = next(searches())
-    found, _ = ask(connection, passage, plain, None, scope, max_postings=scope.max_postings)
+    found, _ = ask(connection, passage, plain, None, scope, scope.max_postings)
     return any(
         match.asset_id == asset_id and is_one_sound(match, passage.profile) for match in found
     )
