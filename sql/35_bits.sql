@@ -33,6 +33,11 @@ BEGIN
     IF step IS NULL OR width IS NULL OR width = 0 THEN
         RETURN;
     END IF;
+    IF cardinality(sub_fingerprints) > step
+        OR EXISTS (SELECT FROM unnest(sub_fingerprints) AS b (bits) WHERE length(bits) % width <> 0) THEN
+        RAISE EXCEPTION 'sub_fingerprints must be at most % strings of whole sub-fingerprints of % bits', step, width
+            USING ERRCODE = 'array_subscript_error', HINT = 'were they made with another profile?';
+    END IF;
     held := fpdb.bits_a_row() / width;
     RETURN QUERY
     WITH wanted AS (

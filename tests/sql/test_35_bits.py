@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from library import Library, random_bits
 
@@ -102,6 +103,13 @@ def test_nothing_and_null_are_answered_with_nothing(library: Library) -> None:
     assert agreements(library, asset_id, 0, 0, 299, []) == []
     assert agreements(library, asset_id, 0, 0, 299, None) == []
     assert library.rows("SELECT * FROM fpdb.bit_agreements(NULL, NULL, NULL, NULL, NULL)") == []
+
+
+@pytest.mark.parametrize("bits", [[BitString(b"1")], [BitString(bytes(32))] * (STEP + 1)])
+def test_bits_of_another_profile_are_an_error(library: Library, bits: list[BitString]) -> None:
+    asset_id = library.add(bits=random_bits(np.random.default_rng(1), duration_sec=9))
+    with pytest.raises(psycopg.DataError, match="whole sub-fingerprints of 256 bits"):
+        agreements(library, asset_id, 0, 0, 100, bits)
 
 
 def test_rows_are_as_long_as_the_program_writes_them(library: Library) -> None:
