@@ -23,6 +23,7 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from fingerprintdb.errors import FingerprintError
+from fingerprintdb.warp import AS_RECORDED, Warp
 
 Samples = NDArray[np.float32]
 
@@ -85,21 +86,26 @@ def probe(file: Path | BinaryIO) -> AudioInfo:
 
 
 def decode(
-    file: Path | BinaryIO, sample_rate_hz: int, *, max_duration_sec: float | None = None
+    file: Path | BinaryIO,
+    sample_rate_hz: int,
+    *,
+    warp: Warp = AS_RECORDED,
+    max_duration_sec: float | None = None,
 ) -> Iterator[Samples]:
     """Yield the best audio stream of `file` as 1-D blocks of a second or less of mono float32.
 
     The first sample is time 0 and the last block is what remains. Channels are mixed as their
     mean; full scale is ±1, which float files and lossy codecs may exceed. A sample that is not a
     number becomes 0, with the few that the resampler blends it into. A stretch that is damaged or
-    missing becomes silence, so that what follows keeps its time.
+    missing becomes silence, so that what follows keeps its time. A warp plays the recording at
+    another pitch and tempo, and times are as it is played.
 
     Raises AudioError as `probe` does, if nothing decodes, and, after the last block, if more of the
     recording was lost than decoded.
     """
     limit = math.inf if max_duration_sec is None else round(max_duration_sec * sample_rate_hz)
     with _open(file) as (container, stream):
-        for block in _mono(_frames(container, stream), sample_rate_hz):
+        for block in _mono(_frames(container, stream), sample_rate_hz, warp):
             if len(block) >= limit:
                 yield block[: int(limit)]
                 return
@@ -223,14 +229,14 @@ def _silence(rate_hz: int, duration_sec: float) -> Iterator[AudioFrame]:
         yield frame
 
 
-def _mono(frames: Iterator[AudioFrame], sample_rate_hz: int) -> Iterator[Samples]:
+def _mono(frames: Iterator[AudioFrame], sample_rate_hz: int, warp: Warp) -> Iterator[Samples]:
     """Mix and resample frames; a change of their format starts a new resampler.
 
     Taking a block out of FFmpeg costs far more than computing it, so blocks are a second long and
     asked for once a second: mp3 to 11,025 Hz at 475 × real time, 256 with PyAV's AudioResampler.
     """
     for form, run in groupby(frames, lambda f: (f.format.name, f.layout.name, f.sample_rate)):
-        graph = _mixer(*form, sample_rate_hz)
+        graph = _mixer(*form, sample_rate_hz, warp)
         pushed_frames = 0
         for frame in run:
             graph.push(frame)
@@ -242,13 +248,19 @@ def _mono(frames: Iterator[AudioFrame], sample_rate_hz: int) -> Iterator[Samples
         yield from _drain(graph)
 
 
-def _mixer(sample_format: str, layout: str, rate_hz: int, sample_rate_hz: int) -> Graph:
+def _mixer(sample_format: str, layout: str, rate_hz: int, sample_rate_hz: int, warp: Warp) -> Graph:
     """Build the FFmpeg filters from one input format to one-second blocks of mono float32.
 
     rematrix_maxval keeps the level: left as it is, libswresample mixes stereo to float as
-    (L + R) / √2, which makes what both channels hold 3 dB louder.
+    (L + R) / √2, which makes what both channels hold 3 dB louder. Fewer samples, played at the
+    rate that was asked for, raise pitch and tempo alike; atempo (WSOLA) then changes tempo alone.
     """
     graph = Graph()
+    played = []
+    if warp.pitch != 1:
+        played.append(graph.add("asetrate", str(sample_rate_hz)))
+    if warp.tempo != warp.pitch:
+        played.append(graph.add("atempo", f"{warp.tempo / warp.pitch:.6f}"))
     graph.link_nodes(
         graph.add(
             "abuffer",
@@ -261,9 +273,10 @@ def _mixer(sample_format: str, layout: str, rate_hz: int, sample_rate_hz: int) -
             "aresample",
             out_sample_fmt="flt",
             out_chlayout="mono",
-            out_sample_rate=str(sample_rate_hz),
+            out_sample_rate=str(round(sample_rate_hz / warp.pitch)),
             rematrix_maxval="1",
         ),
+        *played,
         graph.add("asetnsamples", nb_out_samples=str(sample_rate_hz), pad="0"),
         graph.add("abuffersink"),
     ).configure()

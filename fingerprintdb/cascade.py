@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from fingerprintdb.clip import AS_RECORDED, NO_WINDOWS, Clip, Warp, warps
+from fingerprintdb.clip import NO_WINDOWS, Clip, warps
 from fingerprintdb.embedding import Embedder
 from fingerprintdb.profile import PLAIN, WIDE, Probe
 from fingerprintdb.refinement import refined
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.embeddings import Model
 from fingerprintdb.store.match import Match, Question, Scope, propose
+from fingerprintdb.warp import AS_RECORDED, Warp
 
 SURE = 0.99
 """A confidence from which no further stage is worth its cost."""

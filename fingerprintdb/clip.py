@@ -22,20 +22,10 @@ from fingerprintdb.peaks import Constellation, find_peaks
 from fingerprintdb.profile import PLAIN, Probe, Profile
 from fingerprintdb.source import Source
 from fingerprintdb.subfingerprints import SubFingerprints, query_sub_fingerprints
+from fingerprintdb.warp import AS_RECORDED, Warp
 
 MAX_SEC = 600.0
 """A clip is judged by its first ten minutes, so that a long one costs no more than that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Warp:
-    """How many times the recording's pitch and tempo a clip's are supposed to be."""
-
-    pitch: float = 1.0
-    tempo: float = 1.0
-
-
-AS_RECORDED = Warp()
 
 
 @dataclass(frozen=True, slots=True)

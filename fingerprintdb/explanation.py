@@ -7,13 +7,14 @@ import numpy.typing as npt
 from scipy.fft import rfft
 
 from fingerprintdb.cascade import searches
-from fingerprintdb.clip import AS_RECORDED, Clip, Warp
+from fingerprintdb.clip import Clip
 from fingerprintdb.landmarks import Landmarks, unpack
 from fingerprintdb.profile import PLAIN, WIDE, Probe, Profile
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.inspection import StoredBits, read_landmarks, read_sub_fingerprints
 from fingerprintdb.store.match import Match
 from fingerprintdb.votes import Histogram, cast_votes
+from fingerprintdb.warp import AS_RECORDED, Warp
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

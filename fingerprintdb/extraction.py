@@ -22,6 +22,7 @@ from fingerprintdb.subfingerprints import (
     reference_energies,
     reference_sub_fingerprints,
 )
+from fingerprintdb.warp import AS_RECORDED, Warp
 
 MIN_DURATION_SEC = 0.75
 """Less sound than this holds too few landmarks to tell one recording from another."""
@@ -102,33 +103,44 @@ class _Meter:
             yield block
 
 
-def extract_landmarks(source: Source, profile: Profile, timings: Timings) -> ReferenceLandmarks:
-    """Return the landmarks of a whole recording.
+def extract_landmarks(
+    source: Source, profile: Profile, timings: Timings, warp: Warp = AS_RECORDED
+) -> ReferenceLandmarks:
+    """Return the landmarks of a whole recording, as a warp plays it.
 
     Raises AudioError where there is nothing to fingerprint: no audio, silence, under 0.75 s.
     """
-    blocks = decode(source.file, profile.sample_rate_hz)
+    blocks = decode(source.file, profile.sample_rate_hz, warp=warp)
     return _landmarks(source, profile, _Meter(blocks, timings), timings)
 
 
 def extract_embeddings(
-    source: Source, embedder: Embedder, windowing: Windowing, timings: Timings
+    source: Source,
+    embedder: Embedder,
+    windowing: Windowing,
+    timings: Timings,
+    warp: Warp = AS_RECORDED,
 ) -> list[EmbeddedSegment]:
     """Return the windows of a recording with their vectors, a batch in memory at a time."""
-    blocks = decode(source.file, _rate_hz(embedder, windowing))
+    blocks = decode(source.file, _rate_hz(embedder, windowing), warp=warp)
     return embed_windows(iter(_Meter(blocks, timings)), embedder, windowing, timings)
 
 
 def extract(
-    source: Source, profile: Profile, embedder: Embedder, windowing: Windowing, timings: Timings
+    source: Source,
+    profile: Profile,
+    embedder: Embedder,
+    windowing: Windowing,
+    timings: Timings,
+    warp: Warp = AS_RECORDED,
 ) -> tuple[ReferenceLandmarks, list[EmbeddedSegment]]:
     """Return both kinds of a recording, decoded once where both listen at one rate."""
-    blocks = decode(source.file, profile.sample_rate_hz)
+    blocks = decode(source.file, profile.sample_rate_hz, warp=warp)
     meter = _Meter(blocks, timings, shared_samples(profile, embedder, windowing))
     found = _landmarks(source, profile, meter, timings)
     if meter.kept:
         return found, embed_windows(iter(meter.kept), embedder, windowing, timings)
-    return found, extract_embeddings(source, embedder, windowing, timings)
+    return found, extract_embeddings(source, embedder, windowing, timings, warp)
 
 
 def _landmarks(

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any
 
@@ -36,6 +36,7 @@ from fingerprintdb.store.landmarks import copy_landmarks, store_landmarks
 from fingerprintdb.store.match import Scope, similar_to
 from fingerprintdb.store.profile import active_profile
 from fingerprintdb.store.query import Query, answer_query
+from fingerprintdb.warp import AS_RECORDED, Warp
 
 SHIPPED_TAGS = ("album", "genre", "date", "track", "composer")
 """Tags that go to asset.metadata; title and artist have columns of their own."""
@@ -81,7 +82,10 @@ class Extractor:
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What became of one source; `status` is ready, failed, skipped or queued."""
+    """What became of one source, as a warp plays it; `status` is ready, failed, skipped or queued.
+
+    `work_id` is the asset that this one is a version of, or itself.
+    """
 
     asset_id: int | None
     uri: str
@@ -89,6 +93,8 @@ class Ingested:
     duration_sec: float | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
     error: str | None = None
+    work_id: int | None = None
+    warp: Warp = AS_RECORDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,7 @@ def process_landmarks(connection: Connection, job: Claim, extractor: Extractor) 
     timings = Timings()
     profile_id, profile = active_profile(connection)
     with extractor.open(job.uri, job.content) as source:
-        found = extract_landmarks(source, profile, timings)
+        found = extract_landmarks(source, profile, timings, Warp(job.pitch, job.tempo))
         described = _described(source, found) | _titles(found.info.tags, job.uri or "")
     began = time.perf_counter()
     store_landmarks(connection, job, found, profile_id=profile_id, described=described)
@@ -126,7 +132,8 @@ def process_embeddings(
         job.max_audio_length_sec,
     )
     with extractor.open(job.uri, job.content) as source:
-        segments = extract_embeddings(source, embedder, windowing, timings)
+        warp = Warp(job.pitch, job.tempo)
+        segments = extract_embeddings(source, embedder, windowing, timings, warp)
     began = time.perf_counter()
     store_embeddings(connection, job, model.model_id, segments)
     timings.add("store", began)
@@ -188,12 +195,13 @@ def ingest(
     collection: str = "default",
     content_type: str = "music",
     version_of: int | None = None,
+    warp: Warp = AS_RECORDED,
 ) -> Ingested:
     """Bring one source in, whole, in one transaction; what fails is a row with the reason.
 
-    The same bytes in the same collection are skipped; other bytes under the same URI replace
-    what was there, which keeps its key. Where a work is named, the asset becomes a version of it
-    in any case.
+    The same bytes, played the same way, in the same collection are skipped; other bytes under the
+    same URI replace what was there, which keeps its key. Where a work is named, the asset becomes
+    a version of it in any case.
     """
     timings = Timings()
     sha256 = None
@@ -204,25 +212,25 @@ def ingest(
         with extractor.open(uri) as source:
             timings.add("open", began)
             sha256 = source.sha256
-            same = assets.find_same(connection, collection, sha256, uri)
+            same = assets.find_same(connection, collection, sha256, uri, warp)
             if same:
-                assets.mark_versions(connection, [same["asset_id"]], version_of)
-                return Ingested(same["asset_id"], uri, "skipped", same["duration_sec"], timings.ms)
-            found, segments = extract(source, profile, embedder, Windowing(), timings)
+                return _skipped(connection, same, uri, warp, version_of, timings)
+            found, segments = extract(source, profile, embedder, Windowing(), timings, warp)
             values = _described(source, found) | _titles(found.info.tags, uri)
     except (AudioError, SourceError) as error:
-        asset_id = _insert_failed(connection, uri, collection, content_type, str(error), sha256)
+        why = {"sha256": sha256, "landmark_error": str(error)}
+        named = {"uri": uri, "collection": collection, "content_type": content_type}
+        asset_id = _insert_failed(connection, named | why | asdict(warp))
         assets.mark_versions(connection, [asset_id], version_of)
-        return Ingested(asset_id, uri, "failed", None, timings.ms, str(error))
+        return Ingested(asset_id, uri, "failed", None, timings.ms, str(error), warp=warp)
     began = time.perf_counter()
     with connection.transaction():
         # Another thread or program may have brought the same bytes meanwhile.
         assets.lock_content(connection, collection, sha256)
-        same = assets.find_same(connection, collection, sha256, uri)
+        same = assets.find_same(connection, collection, sha256, uri, warp)
         if same:
-            assets.mark_versions(connection, [same["asset_id"]], version_of)
-            return Ingested(same["asset_id"], uri, "skipped", same["duration_sec"], timings.ms)
-        values |= {
+            return _skipped(connection, same, uri, warp, version_of, timings)
+        values |= asdict(warp) | {
             "uri": uri,
             "collection": collection,
             "content_type": content_type,
@@ -236,33 +244,41 @@ def ingest(
         copy_landmarks(connection, asset_id, found)
         copy_segments(connection, asset_id, model.model_id, segments)
     timings.add("store", began)
-    return Ingested(asset_id, uri, "ready", found.duration_sec, timings.ms)
+    work_id = version_of or asset_id
+    return Ingested(
+        asset_id, uri, "ready", found.duration_sec, timings.ms, work_id=work_id, warp=warp
+    )
 
 
-def _insert_failed(
+def _skipped(
     connection: Connection,
+    same: dict[str, Any],
     uri: str,
-    collection: str,
-    content_type: str,
-    reason: str,
-    sha256: str | None,
-) -> int:
+    warp: Warp,
+    version_of: int | None,
+    timings: Timings,
+) -> Ingested:
+    assets.mark_versions(connection, [same["asset_id"]], version_of)
+    work_id = version_of or same["work_id"]
+    return Ingested(
+        same["asset_id"],
+        uri,
+        "skipped",
+        same["duration_sec"],
+        timings.ms,
+        work_id=work_id,
+        warp=warp,
+    )
+
+
+def _insert_failed(connection: Connection, values: dict[str, Any]) -> int:
+    warp = Warp(values["pitch"], values["tempo"])
     with connection.transaction():
-        former = assets.find_uri(connection, collection, uri)
+        former = assets.find_uri(connection, values["collection"], values["uri"], warp)
         if former is not None and former["status"] == "ready":
             return int(former["asset_id"])  # what was stored of it stays good
-        return assets.put(
-            connection,
-            {
-                "uri": uri,
-                "collection": collection,
-                "content_type": content_type,
-                "sha256": sha256,
-                "landmark_status": "failed",
-                "landmark_error": reason,
-                "embedding_status": "failed",
-            },
-        )
+        failed = {"landmark_status": "failed", "embedding_status": "failed"}
+        return assets.put(connection, values | failed)
 
 
 def _described(source: Source, found: ReferenceLandmarks) -> dict[str, Any]:

@@ -4,10 +4,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from fingerprintdb.clip import Clip, Warp
+from fingerprintdb.clip import Clip
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.match import Match
 from fingerprintdb.store.subfingerprints import by_phase, compare, drift
+from fingerprintdb.warp import Warp
 
 PRISTINE = 0.12
 """A bit error rate under which a clip is what was recorded, and there is nothing to refine."""

@@ -7,7 +7,8 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    source_changed boolean := (new.uri, new.content) IS DISTINCT FROM (old.uri, old.content);
+    source_changed boolean := (new.uri, new.content, new.pitch, new.tempo)
+        IS DISTINCT FROM (old.uri, old.content, old.pitch, old.tempo);
 BEGIN
     IF source_changed THEN
         new.landmark_revision := old.landmark_revision + 1;
@@ -192,7 +193,7 @@ COMMENT ON FUNCTION fpdb.reprocess(bigint[], text, boolean, boolean, boolean) IS
 
 -- Only where the statement names such a column: comparing `content` reads all of it.
 CREATE OR REPLACE TRIGGER asset_before_update
-    BEFORE UPDATE OF uri, content, segment_duration_sec, segment_hop_sec, sample_rate,
+    BEFORE UPDATE OF uri, content, pitch, tempo, segment_duration_sec, segment_hop_sec, sample_rate,
         normalize_embeddings, max_audio_length_sec, landmark_revision, embedding_revision ON fpdb.asset
     FOR EACH ROW EXECUTE FUNCTION fpdb.asset_before_update();
 CREATE OR REPLACE TRIGGER asset_after_insert AFTER INSERT ON fpdb.asset

@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 
 from fingerprintdb import audio
 from fingerprintdb.audio import AudioError, decode, encode, probe
+from fingerprintdb.warp import Warp
 
 RATE_HZ = 11_025
 TONE_HZ = 440
@@ -395,3 +396,13 @@ def test_the_decoder_says_nothing(tmp_path, capfd):
         samples_of(io.BytesIO(b"ID3" + bytes(300)))
     assert capfd.readouterr() == ("", "")
     assert audio.av.logging.get_level() is None
+
+
+@pytest.mark.parametrize(
+    "warp", [Warp(1.25, 1.25), Warp(0.8, 0.8), Warp(1.2, 1.0), Warp(1.0, 0.75), Warp(0.5, 1.0)]
+)
+def test_a_warp_changes_pitch_and_tempo(tmp_path, warp):
+    encode(tmp_path / "a.wav", tone(3.0, 44_100), 44_100)
+    samples = samples_of(tmp_path / "a.wav", RATE_HZ, warp=warp)
+    assert len(samples) / RATE_HZ == pytest.approx(3.0 / warp.tempo, abs=0.06)
+    assert pitch_hz(samples) == pytest.approx(TONE_HZ * warp.pitch, rel=0.002)

@@ -8,12 +8,13 @@ import pytest
 
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
 from fingerprintdb.audio import AudioError, encode
-from fingerprintdb.clip import AS_RECORDED, MAX_SEC, Warp, hear, unwarped, warps
+from fingerprintdb.clip import MAX_SEC, hear, unwarped, warps
 from fingerprintdb.embedding import load
 from fingerprintdb.extraction import Timings
 from fingerprintdb.peaks import Constellation
 from fingerprintdb.profile import ACCURATE, PLAIN, WIDE
 from fingerprintdb.source import open_source
+from fingerprintdb.warp import AS_RECORDED, Warp
 
 
 @pytest.fixture(scope="module")

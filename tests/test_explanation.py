@@ -10,7 +10,7 @@ import pytest
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
 from fingerprintdb.audio import encode
 from fingerprintdb.cascade import search
-from fingerprintdb.clip import Clip, Warp, hear
+from fingerprintdb.clip import Clip, hear
 from fingerprintdb.degradation import degrade
 from fingerprintdb.drawing import DrawingError, draw, require_drawable, save
 from fingerprintdb.explanation import Explanation, explain_match
@@ -23,6 +23,7 @@ from fingerprintdb.store.database import Connection, DatabaseError
 from fingerprintdb.store.inspection import read_landmarks, read_recording, read_sub_fingerprints
 from fingerprintdb.store.match import Match, Scope
 from fingerprintdb.votes import cast_votes
+from fingerprintdb.warp import Warp
 
 LENGTH_SEC = 30
 START_SEC = 8.0

@@ -62,6 +62,15 @@ COMMENT ON COLUMN fpdb.feedback.is_right IS 'Whether it was that recording.';
 COMMENT ON COLUMN fpdb.feedback.note IS 'Whatever the person wants to keep.';
 COMMENT ON COLUMN fpdb.feedback.created_at IS 'When it was said.';
 
+ALTER TABLE fpdb.asset
+    ADD COLUMN pitch float8 NOT NULL DEFAULT 1,
+    ADD COLUMN tempo float8 NOT NULL DEFAULT 1,
+    ADD CONSTRAINT asset_is_played_as_a_listener_may CHECK (
+        pitch BETWEEN 0.5 AND 2 AND tempo BETWEEN 0.5 AND 2 AND tempo / pitch BETWEEN 0.5 AND 2);
+COMMENT ON COLUMN fpdb.asset.pitch IS
+    'How many times the recording''s pitch it is fingerprinted at; with tempo alike, a change of speed. Times are as it is played.';
+COMMENT ON COLUMN fpdb.asset.tempo IS 'How many times the recording''s tempo it is fingerprinted at.';
+
 ALTER TABLE fpdb.query ADD COLUMN verdict text,
     ADD CONSTRAINT query_verdict_is_known CHECK (verdict IN ('match', 'ambiguous', 'no match'));
 COMMENT ON COLUMN fpdb.query.verdict IS
@@ -74,6 +83,9 @@ DOWNGRADE = """
 ALTER TABLE fpdb.content_type ALTER COLUMN match_threshold SET DEFAULT 0.75;
 UPDATE fpdb.content_type SET match_threshold = 0.75 WHERE calibration IS NULL AND match_threshold = 0.95;
 ALTER TABLE fpdb.query DROP COLUMN verdict;
+-- It names the columns; sql/ of the former release declares its own.
+DROP TRIGGER IF EXISTS asset_before_update ON fpdb.asset;
+ALTER TABLE fpdb.asset DROP COLUMN pitch, DROP COLUMN tempo;
 DROP TABLE fpdb.feedback, fpdb.sub_fingerprint;
 DELETE FROM fpdb.decision WHERE term LIKE 'bit_%';
 UPDATE fpdb.decision SET term = 'intercept' WHERE term = 'landmark_intercept';

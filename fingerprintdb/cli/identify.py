@@ -15,7 +15,7 @@ from fingerprintdb.settings import Settings
 
 if TYPE_CHECKING:
     from fingerprintdb.cascade import Stage
-    from fingerprintdb.store.match import Evidence, Match
+    from fingerprintdb.store.match import Match
 
 
 @dataclass(slots=True)
@@ -145,7 +145,7 @@ def _row(match: "Match") -> tuple[Any, ...]:
         f"{100 * match.confidence:.1f} %",
         f"{clock(match.query_start_sec)}–{clock(match.query_end_sec)}",
         f"{clock(match.reference_start_sec)}–{clock(match.reference_end_sec)}",
-        "; ".join(_told(match.evidence)),
+        "; ".join(_told(match)),
     )
 
 
@@ -156,8 +156,9 @@ def _name(match: "Match") -> str:
     return f"{name} (version of {match.work_title or match.work_id})"
 
 
-def _told(evidence: "Evidence") -> Iterator[str]:
-    """Yield what speaks for a match, in words."""
+def _told(match: "Match") -> Iterator[str]:
+    """Yield what speaks for a match, in words, and how the clip differs from the recording."""
+    evidence, version = match.evidence, match.version
     if evidence.aligned_landmarks:
         chance = evidence.chance_landmarks or 0
         yield f"{evidence.aligned_landmarks} landmarks (chance {chance:.0f})"
@@ -165,10 +166,12 @@ def _told(evidence: "Evidence") -> Iterator[str]:
         yield f"{100 * evidence.bit_error_rate:.0f} % bit errors"
     if evidence.similarity is not None:
         yield f"similarity {evidence.similarity:.2f}"
-    if evidence.tempo != 1:
-        yield f"tempo {100 * (evidence.tempo - 1):+.0f} %"
-    if evidence.pitch != 1:
-        yield f"pitch {100 * (evidence.pitch - 1):+.0f} %"
+    for name, factor in (
+        ("tempo", evidence.tempo * version.tempo),
+        ("pitch", evidence.pitch * version.pitch),
+    ):
+        if factor != 1:
+            yield f"{name} {100 * (factor - 1):+.0f} %"
 
 
 def name_of(title: str | None, artist: str | None, uri: str | None) -> str:

@@ -1,10 +1,12 @@
 """Brings recordings in: walks folders, runs the pipeline on several at once, tells how it goes."""
 
+import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +20,7 @@ from fingerprintdb.settings import Settings
 
 if TYPE_CHECKING:
     from fingerprintdb.pipeline import Ingested
+    from fingerprintdb.warp import Warp
 
 MEDIA_SUFFIXES = (
     *(".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".flac", ".m4a"),
@@ -53,6 +56,18 @@ def ingest(
             metavar="ASSET_ID",
         ),
     ] = None,
+    speeds: Annotated[
+        str,
+        typer.Option(
+            help="Also index them as versions at these speeds, as 0.8,1.25: what is that far from"
+            " the recording is found as well.",
+            metavar="FACTORS",
+        ),
+    ] = "",
+    pitches: Annotated[
+        str,
+        typer.Option(help="The same for pitches, in semitones, as -3,3.", metavar="SEMITONES"),
+    ] = "",
     queue: Annotated[
         bool, typer.Option("--queue", help="Leave the work to `fpdb worker`.")
     ] = False,
@@ -66,12 +81,13 @@ def ingest(
 ) -> None:
     """Fingerprint recordings and store them; what is already there is skipped."""
     settings: Settings = context.obj.settings
+    warps = [*_warps("speeds", speeds), *_warps("pitches", pitches)]
     uris = expand(sources)
     url = open_ready(settings)
     if queue:
-        results = _queue(url, uris, collection, content_type, version_of)
+        results = _queue(url, uris, collection, content_type, version_of, warps)
     else:
-        results = ingest_all(settings, url, uris, collection, content_type, jobs, version_of)
+        results = ingest_all(settings, url, uris, collection, content_type, jobs, version_of, warps)
     began = time.perf_counter()
     done: list[Ingested] = []
     try:
@@ -86,6 +102,23 @@ def ingest(
         _summarise(done, time.perf_counter() - began)
     if any(result.status == "failed" for result in done):
         raise typer.Exit(2)
+
+
+def _warps(option: str, text: str) -> "Iterator[Warp]":
+    """Yield what an option of factors or semitones asks for; one that is no change is left out."""
+    from fingerprintdb.warp import Warp
+
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            number = float(part)
+        except ValueError:
+            number = math.nan
+        factor = number if option == "speeds" else 2 ** (number / 12)
+        if not 0.5 <= factor <= 2:
+            bounds = "0.5 to 2" if option == "speeds" else "-12 to 12"
+            raise typer.BadParameter(f"{part!r} is not a number of {bounds}", param_hint=option)
+        if factor != 1:
+            yield Warp(factor, factor if option == "speeds" else 1.0)
 
 
 def expand(sources: list[str]) -> list[str]:
@@ -121,8 +154,9 @@ def ingest_all(
     content_type: str,
     jobs: int | None = None,
     version_of: int | None = None,
+    warps: "Sequence[Warp]" = (),
 ) -> "Iterator[Ingested]":
-    """Run the pipeline on every URI and yield what became of each, in order.
+    """Run the pipeline on every URI and every warp of it, and yield what became of each, in order.
 
     Each is one transaction, so that whatever ends this leaves whole assets only.
     """
@@ -140,38 +174,49 @@ def ingest_all(
             library.ensure_collection(connection, collection)
             extractor.embedder(connection)
 
-        def work(uri: str) -> pipeline.Ingested:
-            result = _refused(uri)
-            if result is None:
+        def work(uri: str) -> list[pipeline.Ingested]:
+            refused = _refused(uri)
+            results = [refused] if refused else []
+            if refused is None:
                 with connections.connection() as connection:
-                    result = pipeline.ingest(
+                    take_in = partial(
+                        pipeline.ingest,
                         connection,
                         extractor,
                         uri,
                         collection=collection,
                         content_type=content_type,
-                        version_of=version_of,
                     )
-            progress.count(result.status)
-            return result
+                    results.append(take_in(version_of=version_of))
+                    if results[0].work_id is not None:
+                        work_id = results[0].work_id
+                        results += [take_in(version_of=work_id, warp=warp) for warp in warps]
+            progress.count(results[0].status)
+            return results
 
         executor = ThreadPoolExecutor(threads)
         try:
             for future in [executor.submit(work, uri) for uri in uris]:
-                yield future.result()
+                yield from future.result()
         finally:
             # What is in hand ends whole; what waits is not begun.
             executor.shutdown(cancel_futures=True)
 
 
 def _queue(
-    url: str, uris: list[str], collection: str, content_type: str, version_of: int | None
+    url: str,
+    uris: list[str],
+    collection: str,
+    content_type: str,
+    version_of: int | None,
+    warps: "Sequence[Warp]",
 ) -> "Iterator[Ingested]":
     """Leave to workers what the collection does not hold yet."""
     from fingerprintdb.pipeline import Ingested
     from fingerprintdb.source import local_digest
     from fingerprintdb.store import library
     from fingerprintdb.store.database import connect
+    from fingerprintdb.warp import AS_RECORDED
 
     refused = {uri: result for uri in uris if (result := _refused(uri))}
     with Progress(len(uris)) as progress:
@@ -191,10 +236,15 @@ def _queue(
             collection=collection,
             content_type=content_type,
             version_of=version_of,
+            warps=warps,
         )
     for uri in uris:
-        status = "queued" if uri in keys else "skipped"
-        yield refused.get(uri) or Ingested(keys.get(uri), uri, status)
+        if uri in refused:
+            yield refused[uri]
+            continue
+        for warp in (AS_RECORDED, *warps):
+            key = keys.get((uri, warp))
+            yield Ingested(key, uri, "skipped" if key is None else "queued", warp=warp)
 
 
 def _summarise(done: "list[Ingested]", seconds: float) -> None:

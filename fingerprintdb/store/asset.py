@@ -7,6 +7,7 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
 from fingerprintdb.store.database import Connection
+from fingerprintdb.warp import Warp
 
 Kind = Literal["landmark", "embedding"]
 
@@ -20,6 +21,8 @@ class Claim:
     revision: int
     uri: str | None
     content: bytes | None
+    pitch: float
+    tempo: float
     segment_duration_sec: float
     segment_hop_sec: float
     sample_rate: int
@@ -33,7 +36,7 @@ def claim(connection: Connection, asset_id: int, kind: Kind, revision: int) -> C
         "UPDATE fpdb.asset SET {status} = 'processing'"
         " WHERE asset_id = %(asset_id)s AND {revision} = %(revision)s AND {status} <> 'ready'"
         " RETURNING asset_id, %(kind)s::text AS kind, {revision} AS revision, uri, content,"
-        " segment_duration_sec, segment_hop_sec, sample_rate, normalize_embeddings,"
+        " pitch, tempo, segment_duration_sec, segment_hop_sec, sample_rate, normalize_embeddings,"
         " max_audio_length_sec"
     ).format(**_columns(kind))
     with connection.cursor(row_factory=class_row(Claim)) as cursor:
@@ -61,13 +64,15 @@ def fail(connection: Connection, job: Claim, reason: str, *, again: bool) -> Non
 
 
 def put(connection: Connection, values: dict[str, Any]) -> int:
-    """Insert an asset, or give the one of its collection and URI these values; return its key.
+    """Insert an asset, or give the one of its collection, URI and warp these values.
 
-    `values` are columns of fpdb.asset, with collection and uri. An asset that was there loses its
-    landmarks, segments and vectors, and keeps the title, artist and metadata that it has.
+    Returns its key. `values` are columns of fpdb.asset, with collection, uri, pitch and tempo. An
+    asset that was there loses its landmarks, segments and vectors, and keeps the title, artist and
+    metadata that it has.
     """
     clean = {key: _storable(value) for key, value in values.items()}
-    former = find_uri(connection, clean["collection"], clean["uri"])
+    warp = Warp(clean["pitch"], clean["tempo"])
+    former = find_uri(connection, clean["collection"], clean["uri"], warp)
     if former is None:
         statement = sql.SQL("INSERT INTO fpdb.asset ({}) VALUES ({}) RETURNING asset_id").format(
             sql.SQL(", ").join(map(sql.Identifier, clean)),
@@ -87,7 +92,7 @@ def put(connection: Connection, values: dict[str, Any]) -> int:
             sql.Identifier(key), kept.get(key, sql.SQL("{}")).format(sql.Placeholder(key))
         )
         for key in fresh
-        if key not in {"collection", "uri"}
+        if key not in {"collection", "uri", "pitch", "tempo"}
     ]
     statement = sql.SQL(
         "UPDATE fpdb.asset SET {}, processed_at = now() WHERE asset_id = {}"
@@ -102,27 +107,33 @@ def put(connection: Connection, values: dict[str, Any]) -> int:
     return int(former["asset_id"])
 
 
-def find_uri(connection: Connection, collection: str, uri: str) -> dict[str, Any] | None:
-    """Lock and return the asset of a collection that a URI names; None where there is none."""
+def find_uri(
+    connection: Connection, collection: str, uri: str, warp: Warp
+) -> dict[str, Any] | None:
+    """Lock and return the asset of a collection, URI and warp; None where there is none."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             "SELECT asset_id, status FROM fpdb.asset WHERE collection = %s AND uri = %s"
-            " ORDER BY asset_id LIMIT 1 FOR UPDATE",
-            (collection, uri),
+            " AND pitch = %s AND tempo = %s ORDER BY asset_id LIMIT 1 FOR UPDATE",
+            (collection, uri, warp.pitch, warp.tempo),
         ).fetchone()
 
 
 def find_same(
-    connection: Connection, collection: str, sha256: str, uri: str
+    connection: Connection, collection: str, sha256: str, uri: str, warp: Warp
 ) -> dict[str, Any] | None:
-    """Return the asset of a collection that holds the same bytes; one that waits is not itself."""
+    """Return the asset of a collection that plays the same bytes the same way.
+
+    One that waits is not itself.
+    """
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
-            "SELECT asset_id, duration_sec, status FROM fpdb.asset"
-            " WHERE collection = %s AND sha256 = %s AND status <> 'failed'"
+            "SELECT asset_id, coalesce(version_of, asset_id) AS work_id, duration_sec, status"
+            " FROM fpdb.asset WHERE collection = %s AND sha256 = %s"
+            " AND pitch = %s AND tempo = %s AND status <> 'failed'"
             " AND (status = 'ready' OR uri IS DISTINCT FROM %s)"
             " ORDER BY asset_id LIMIT 1",
-            (collection, sha256, uri),
+            (collection, sha256, warp.pitch, warp.tempo, uri),
         ).fetchone()
 
 

@@ -47,7 +47,7 @@ def sample(
             "  WHERE is_active AND status = 'ready'"
             "  AND (%(collection)s::text IS NULL OR collection = %(collection)s)"
             "  AND (%(content_type)s::text IS NULL OR content_type = %(content_type)s)),"
-            " chosen AS MATERIALIZED (SELECT * FROM searched"
+            " chosen AS MATERIALIZED (SELECT * FROM searched WHERE pitch = 1 AND tempo = 1"
             "  ORDER BY md5(concat_ws(' ', %(seed)s::int, asset_id)), asset_id LIMIT %(limit)s)"
             " SELECT c.asset_id, c.uri, c.content_type, c.sha256, c.duration_sec,"
             " ARRAY(SELECT k.asset_id FROM fpdb.asset k WHERE k.asset_id <> c.asset_id"

@@ -1,11 +1,13 @@
 """What people ask of the library: what is there, and make it go or come again."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from psycopg.rows import dict_row
 
 from fingerprintdb.store.asset import mark_versions
 from fingerprintdb.store.database import Connection, DatabaseError
+from fingerprintdb.warp import AS_RECORDED, Warp
 
 
 def queue(
@@ -15,16 +17,19 @@ def queue(
     collection: str,
     content_type: str,
     version_of: int | None = None,
-) -> dict[str, int]:
-    """Leave URIs to workers, all in one statement; return the keys of those that were not there.
+    warps: Sequence[Warp] = (),
+) -> dict[tuple[str, Warp], int]:
+    """Leave URIs to workers; return the keys of those that were not there, by URI and warp.
 
     `digests` gives each URI's SHA-256 where it is known. Bytes that the collection holds are
     skipped; an asset of the same URI that failed, or had other bytes, is queued again. All become
-    versions of the work `version_of`, those that were there too.
+    versions of the work `version_of`, those that were there too, and each is queued once more for
+    every warp, as a version of its work.
     """
     rows = connection.execute(
         "SELECT asset_id, uri, sha256, status FROM fpdb.asset WHERE collection = %s"
-        " AND (uri = ANY (%s) OR sha256 = ANY (%s)) ORDER BY asset_id DESC",
+        " AND pitch = 1 AND tempo = 1 AND (uri = ANY (%s) OR sha256 = ANY (%s))"
+        " ORDER BY asset_id DESC",
         (collection, list(digests), [digest for digest in digests.values() if digest]),
     ).fetchall()
     by_uri = {row[1]: row for row in rows}
@@ -48,7 +53,21 @@ def queue(
     if again:
         reprocess(connection, list(again.values()))
     mark_versions(connection, [row[0] for row in rows] + [row[1] for row in inserted], version_of)
-    return dict(inserted) | again
+    held_now = [row[0] for row in rows] + [row[1] for row in inserted]
+    versions = connection.execute(
+        "INSERT INTO fpdb.asset"
+        " (uri, sha256, collection, content_type, pitch, tempo, version_of)"
+        " SELECT a.uri, a.sha256, a.collection, a.content_type, w.pitch, w.tempo,"
+        "  coalesce(a.version_of, a.asset_id)"
+        " FROM fpdb.asset a, unnest(%s::float8[], %s::float8[]) AS w (pitch, tempo)"
+        " WHERE a.asset_id = ANY (%s) AND a.uri IS NOT NULL AND NOT EXISTS ("
+        "  SELECT FROM fpdb.asset v WHERE v.collection = a.collection AND v.uri = a.uri"
+        "  AND v.pitch = w.pitch AND v.tempo = w.tempo)"
+        " RETURNING uri, pitch, tempo, asset_id",
+        ([warp.pitch for warp in warps], [warp.tempo for warp in warps], held_now),
+    ).fetchall()
+    keys = {(uri, AS_RECORDED): int(key) for uri, key in (dict(inserted) | again).items()}
+    return keys | {(uri, Warp(pitch, tempo)): int(key) for uri, pitch, tempo, key in versions}
 
 
 def ensure_collection(connection: Connection, name: str) -> None:
@@ -134,7 +153,7 @@ def show(connection: Connection, asset_id: int) -> dict[str, Any] | None:
             "  WHERE v.version_of = a.asset_id) AS versions,"
             " status, error, landmark_status,"
             " landmark_error, embedding_status, embedding_error, created_at, processed_at, sha256,"
-            " audio_source_type, duration_sec, source_sample_rate, landmark_count,"
+            " audio_source_type, duration_sec, source_sample_rate, landmark_count, pitch, tempo,"
             " segment_duration_sec, segment_hop_sec, sample_rate, normalize_embeddings,"
             " max_audio_length_sec,"
             " (SELECT name FROM fpdb.profile p WHERE p.profile_id = a.profile_id) AS profile,"

@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 
 from fingerprintdb.store.database import Connection, answered
 from fingerprintdb.store.subfingerprints import by_phase
+from fingerprintdb.warp import Warp
 
 if TYPE_CHECKING:
     from fingerprintdb.clip import Windows
@@ -68,7 +69,8 @@ class Evidence:
 class Match:
     """A ranked answer; offset is reference time − query time, times are in seconds.
 
-    `work_id` is the asset that this one is a version of, or itself.
+    `work_id` is the asset that this one is a version of, or itself; `version` is how that plays the
+    recording, in whose time the reference is.
     """
 
     asset_id: int
@@ -77,6 +79,7 @@ class Match:
     artist: str | None
     work_id: int
     work_title: str | None
+    version: Warp
     confidence: float
     threshold: float
     score: float
@@ -105,7 +108,7 @@ def propose(
     """Return what speaks for any asset, sure or not, best first, and the postings read."""
     statement = (
         "SELECT e.*, d.coefficient AS spread, a.uri, a.title, a.artist,"
-        " w.asset_id AS work_id, w.title AS work_title"
+        " a.pitch, a.tempo, w.asset_id AS work_id, w.title AS work_title"
         " FROM fpdb.evidence(%(hashes)s, %(frames)s, %(bits)b, %(vectors)s::vector[],"
         "  %(starts)s::float8[], %(digest)s, %(model)s::smallint, %(collection)s,"
         "  %(content_type)s, %(metadata)s, %(exclude)s, %(tempo)s, %(searches)s, %(postings)s,"
@@ -182,7 +185,7 @@ def _match(row: dict[str, Any], question: Question, stage: str) -> Match:
     del row["postings"]
     found = {name: row.pop(name) for name in EVIDENCE_COLUMNS}
     evidence = Evidence(**found, pitch=question.pitch, tempo=question.tempo, stage=stage)
-    return Match(evidence=evidence, **row)
+    return Match(evidence=evidence, version=Warp(row.pop("pitch"), row.pop("tempo")), **row)
 
 
 EVIDENCE_COLUMNS = (

@@ -111,6 +111,8 @@ asset = Table(
     Column("artist", Text),
     Column("metadata", JSONB, nullable=False, server_default=text("'{}'")),
     Column("version_of", BigInteger, ForeignKey("fpdb.asset.asset_id", ondelete="SET NULL")),
+    Column("pitch", Float(53), nullable=False, server_default="1"),
+    Column("tempo", Float(53), nullable=False, server_default="1"),
     Column("segment_duration_sec", Float(53), nullable=False, server_default="5.0"),
     Column("segment_hop_sec", Float(53), nullable=False, server_default="2.5"),
     Column("sample_rate", Integer, nullable=False, server_default="48000"),

@@ -8,7 +8,8 @@ import pytest
 from fingerprintdb import audio, degradation
 
 MATCH_KEYS = [
-    *("asset_id", "uri", "title", "artist", "work_id", "work_title", "confidence", "threshold"),
+    *("asset_id", "uri", "title", "artist", "work_id", "work_title", "version"),
+    *("confidence", "threshold"),
     *("score", "offset_sec", "query_start_sec", "query_end_sec", "reference_start_sec"),
     *("reference_end_sec", "agreement", "excess", "spread", "evidence"),
 ]

@@ -14,7 +14,7 @@ import pytest
 
 from fingerprintdb import album, audio
 
-KEYS = ["asset_id", "uri", "status", "duration_sec", "timings_ms", "error"]
+KEYS = ["asset_id", "uri", "status", "duration_sec", "timings_ms", "error", "work_id", "warp"]
 RATE_HZ = album.SAMPLE_RATE_HZ
 
 REASONS = {

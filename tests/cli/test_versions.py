@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from fingerprintdb import audio
+from fingerprintdb.degradation import change_speed
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +96,63 @@ def test_a_work_that_is_none_is_an_error(fpdb, migrated_url, mixes, queue):
         in run.stderr
     )
     assert len(works(migrated_url)) == 2
+
+
+def test_speeds_and_pitches_are_versions_that_find_what_is_far_from_the_recording(
+    fpdb, migrated_url, recordings, json_lines, tmp_path
+):
+    file = recordings / "two.wav"
+    arguments = ("ingest", file, "--speeds", "1.3, 1", "--pitches=-4", "--json")
+    original, fast, low = json_lines(fpdb(migrated_url, *arguments))
+    work = original["asset_id"]
+    assert fast["warp"] == {"pitch": 1.3, "tempo": 1.3}
+    assert low["warp"] == {"pitch": pytest.approx(0.794, abs=0.001), "tempo": 1.0}
+    assert fast["duration_sec"] == pytest.approx(original["duration_sec"] / 1.3, abs=0.05)
+    assert low["duration_sec"] == pytest.approx(original["duration_sec"], abs=0.05)
+    assert works(migrated_url) == {work: None, fast["asset_id"]: work, low["asset_id"]: work}
+    again = json_lines(fpdb(migrated_url, *arguments))
+    assert [line["status"] for line in again] == ["skipped"] * 3
+    assert [line["asset_id"] for line in again] == [work, fast["asset_id"], low["asset_id"]]
+
+    samples = np.concatenate(list(audio.decode(file, 22_050)))[2 * 22_050 :]
+    clip = tmp_path / "fast.wav"
+    audio.encode(clip, change_speed(samples, 22_050, 1.31, keep_pitch=False)[: 5 * 22_050], 22_050)
+    (answer,) = json_lines(fpdb(migrated_url, "identify", clip, "--json"))
+    best = answer["matches"][0]
+    assert (best["asset_id"], best["work_id"]) == (fast["asset_id"], work)
+    assert best["version"] == {"pitch": 1.3, "tempo": 1.3}
+    assert best["offset_sec"] == pytest.approx(2 / 1.3, abs=0.15)
+    assert "tempo +3" in fpdb(migrated_url, "identify", clip).stdout
+
+
+def test_a_worker_plays_a_version_as_it_is_asked_to(fpdb, migrated_url, recordings, json_lines):
+    file = recordings / "two.wav"
+    arguments = ("ingest", file, "--queue", "--speeds=1.3", "--json")
+    original, fast = json_lines(fpdb(migrated_url, *arguments))
+    assert (original["status"], fast["status"]) == ("queued", "queued")
+    assert fpdb(migrated_url, "worker", "--once").returncode == 0
+    again = json_lines(fpdb(migrated_url, *arguments))
+    assert [line["status"] for line in again] == ["skipped", "skipped"]
+    shown = json_lines(fpdb(migrated_url, "show", "--json", fast["asset_id"]))[0]
+    assert (shown["status"], shown["pitch"], shown["tempo"]) == ("ready", 1.3, 1.3)
+    assert shown["version_of"] == original["asset_id"]
+    whole = json_lines(fpdb(migrated_url, "show", "--json", original["asset_id"]))[0]
+    assert shown["duration_sec"] == pytest.approx(whole["duration_sec"] / 1.3, abs=0.05)
+
+    # Another tempo is another recording to find: what was stored of the former one is gone.
+    with psycopg.connect(migrated_url) as connection:
+        connection.execute(
+            "UPDATE fpdb.asset SET tempo = 1 WHERE asset_id = %s", (fast["asset_id"],)
+        )
+    shown = json_lines(fpdb(migrated_url, "show", "--json", fast["asset_id"]))[0]
+    assert (shown["status"], shown["duration_sec"], shown["segments"]) == ("queued", None, 0)
+
+
+@pytest.mark.parametrize(
+    ("option", "text"), [("--speeds", "3"), ("--speeds", "fast"), ("--pitches", "nan")]
+)
+def test_what_nobody_would_play_is_an_error(fpdb, migrated_url, mixes, option, text):
+    run = fpdb(migrated_url, "ingest", mixes, f"{option}={text}")
+    assert run.returncode == 2
+    assert text in run.stderr
+    assert works(migrated_url) == {}
