@@ -26,12 +26,14 @@ from fingerprintdb.pipeline import (
 from fingerprintdb.store import asset as assets
 from fingerprintdb.store.asset import Claim, Kind
 from fingerprintdb.store.database import Connection, DatabaseUnreachableError, connect, pool
+from fingerprintdb.store.index import compact_meanwhile, compact_when_due
 from fingerprintdb.store.query import claim_query, fail_query
 from fingerprintdb.store.revision import require_head
 from fingerprintdb.store.schema import QUEUE_SCHEMA
 
 QUEUES = ("query", "landmark", "embedding")
 RECONNECT_SEC = 2.0
+COMPACT_EVERY_SEC = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +84,9 @@ def run_worker(url: str, extractor: Extractor, options: WorkerOptions) -> None:
     logging.getLogger("procrastinate.worker").addFilter(_is_news)
     with pool(url, size=options.concurrency) as connections:
         asyncio.run(_serve(url, Jobs(connections, extractor, options)))
+        if not options.wait:
+            with connections.connection() as connection:
+                compact_when_due(connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +194,7 @@ async def _serve(url: str, jobs: Jobs) -> None:
         loop.add_signal_handler(number, stop)
     while True:
         try:
-            await _work(create_app(url, jobs), jobs, stopping)
+            await _work(url, create_app(url, jobs), jobs, stopping)
         except (ConnectorException, psycopg.Error) as error:
             reason = str(error.__cause__ or error).strip().partition("\n")[0]
             if not jobs.options.wait:
@@ -206,7 +211,7 @@ async def _serve(url: str, jobs: Jobs) -> None:
             return
 
 
-async def _work(app: procrastinate.App, jobs: Jobs, stopping: asyncio.Event) -> None:
+async def _work(url: str, app: procrastinate.App, jobs: Jobs, stopping: asyncio.Event) -> None:
     """Run one worker until it ends by itself or is told to."""
     options = jobs.options
     async with app.open_async():
@@ -223,14 +228,18 @@ async def _work(app: procrastinate.App, jobs: Jobs, stopping: asyncio.Event) -> 
             )
         )
         told = asyncio.create_task(stopping.wait())
-        recovery = asyncio.create_task(_recover(app, jobs))
+        beside = (
+            told,
+            asyncio.create_task(_recover(app, jobs)),
+            asyncio.create_task(_keep_packed(url)),
+        )
         try:
             await asyncio.wait({work, told}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             work.cancel()  # lets running jobs end
-            for task in (told, recovery):
+            for task in beside:
                 task.cancel()
-            done = await asyncio.gather(work, told, recovery, return_exceptions=True)
+            done = await asyncio.gather(work, *beside, return_exceptions=True)
         for result in done:
             if isinstance(result, Exception):
                 raise result
@@ -250,6 +259,20 @@ async def _recover(app: procrastinate.App, jobs: Jobs) -> None:
                 await asyncio.to_thread(jobs.give_up, job)
                 await app.job_manager.finish_job(job, Status.FAILED, delete_job=False)
         await asyncio.sleep(options.stalled_after_sec / 3)
+
+
+async def _keep_packed(url: str) -> None:
+    """Pack the index when that is due, beside the jobs: it may take minutes."""
+    while True:
+        try:
+            written = await compact_meanwhile(url)
+        except psycopg.Error as error:
+            # Nothing is lost: what waits to be packed is found as well.
+            logger.warning("the index was not packed: %s", str(error).partition("\n")[0])
+        else:
+            if written:
+                logger.info("the index was packed: %d postings were written", written)
+        await asyncio.sleep(COMPACT_EVERY_SEC)
 
 
 def _log_failure(what: str, error: Exception) -> None:

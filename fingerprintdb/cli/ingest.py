@@ -98,6 +98,8 @@ def ingest(
     except KeyboardInterrupt:
         say("stopped; run again to go on")
         raise typer.Exit(130) from None
+    if not queue:
+        _pack(url)
     if not as_json:
         _summarise(done, time.perf_counter() - began)
     if any(result.status == "failed" for result in done):
@@ -245,6 +247,15 @@ def _queue(
         for warp in (AS_RECORDED, *warps):
             key = keys.get((uri, warp))
             yield Ingested(key, uri, "skipped" if key is None else "queued", warp=warp)
+
+
+def _pack(url: str) -> None:
+    """Pack the index where that is due; workers do it for what they bring in."""
+    from fingerprintdb.store.database import connect
+    from fingerprintdb.store.index import compact_when_due
+
+    with connect(url) as connection:
+        compact_when_due(connection)
 
 
 def _summarise(done: "list[Ingested]", seconds: float) -> None:

@@ -1,4 +1,7 @@
-"""ingest --queue leaves the work, and the worker does it."""
+"""ingest --queue leaves the work, and the worker does it, and packs the index meanwhile."""
+
+import psycopg
+import pytest
 
 
 def test_queue_then_worker(fpdb, library_url, recordings, json_lines):
@@ -67,3 +70,21 @@ def test_the_queue_skips_the_same_bytes_and_takes_failed_and_changed_files_again
     lines = json_lines(fpdb(empty_url, "list", "--json"))
     assert [line["status"] for line in lines] == ["ready"] * 3
     assert all(line["title"] for line in lines)
+
+
+@pytest.mark.parametrize("command", [("worker", "--once"), ("ingest",)])
+def test_what_waits_is_packed_when_that_is_due(fpdb, migrated_url, recordings, command):
+    file = recordings / "two.wav"
+    assert fpdb(migrated_url, "ingest", file).returncode == 0
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
+        count = "SELECT (SELECT count(*) FROM fpdb.run), (SELECT count(*) FROM fpdb.delta)"
+        runs, rows = connection.execute(count).fetchone()
+        assert (runs, rows > 0) == (0, True)
+        connection.execute(
+            "INSERT INTO fpdb.delta (asset_id, hash, frame)"
+            " SELECT asset_id, n % 9999, n / 100 FROM fpdb.asset, generate_series(1, 100000) n"
+        )
+        arguments = [file] if command == ("ingest",) else []
+        assert fpdb(migrated_url, *command, *arguments).returncode == 0
+        assert connection.execute(count).fetchone() == (1, 0)
+    assert fpdb(migrated_url, "identify", file).returncode == 0

@@ -599,3 +599,25 @@ def test_the_index_is_read_by_its_keys(library: Library) -> None:
 
 def test_frames_are_those_of_the_profile() -> None:
     assert BLOCK_FRAMES * ACCURATE.frame_sec == pytest.approx(380, abs=1)
+
+
+def test_compaction_is_due_when_much_waits_or_much_is_dead(library: Library) -> None:
+    def is_due() -> bool:
+        return bool(library.value("SELECT fpdb.compaction_is_due()"))
+
+    kept, deleted = library.add(), library.add()
+    fill = (
+        "INSERT INTO fpdb.delta (asset_id, hash, frame)"
+        " SELECT %s, n %% 9999, n / 10 FROM generate_series(1, %s) n"
+    )
+    assert not is_due()
+    library.connection.execute(fill, (kept, 100_000))
+    assert not is_due()
+    library.connection.execute(fill, (deleted, 150_000))
+    assert is_due()
+    compact(library)
+    assert not is_due()
+    library.connection.execute("DELETE FROM fpdb.asset WHERE asset_id = %s", (deleted,))
+    assert is_due()
+    assert compact(library) == [("merged", 100_000)]
+    assert not is_due()

@@ -10,6 +10,7 @@ from library import Library
 from fingerprintdb.store.database import Connection, connect
 from fingerprintdb.store.match import Evidence, Match
 from fingerprintdb.store.query import answer_query, claim_query, fail_query
+from fingerprintdb.warp import AS_RECORDED
 
 
 def jobs(connection: Connection) -> list[tuple[Any, ...]]:
@@ -45,6 +46,7 @@ def match(asset_id: int, confidence: float = 0.9) -> Match:
         artist=None,
         work_id=asset_id,
         work_title=None,
+        version=AS_RECORDED,
         confidence=confidence,
         threshold=0.75,
         score=12.0,
