@@ -537,16 +537,3 @@ END
 $$;
 COMMENT ON FUNCTION fpdb.compact(bigint) IS
     'Packs the newest landmarks into a run and merges runs, and says what it did. With max_postings it stops after about so many: call it until it returns nothing. Safe beside everything else; killed, it has done nothing.';
-
-CREATE OR REPLACE FUNCTION fpdb.compaction_is_due() RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    -- The delta is counted no further than matters: it may be long, and workers ask every minute.
-    SELECT EXISTS (SELECT FROM fpdb.delta OFFSET greatest(100000, b.postings / 50))
-        OR r.postings - b.postings > greatest(100000, r.postings * 0.3)
-    FROM (SELECT coalesce(sum(postings), 0)::bigint AS postings FROM fpdb.run) r,
-        (SELECT coalesce(sum(postings), 0)::bigint AS postings FROM fpdb.block) b
-$$;
-COMMENT ON FUNCTION fpdb.compaction_is_due() IS
-    'Whether fpdb.compact() is worth its time: a fiftieth of the landmarks are not packed, or three tenths of those packed are dead.';

@@ -63,7 +63,8 @@ CREATE OR REPLACE VIEW fpdb.index_status AS
     SELECT r.runs, b.blocks, b.postings, d.delta_rows, s.bytes,
         s.bytes::float8 / nullif(b.postings + d.delta_rows, 0) AS bytes_per_posting,
         1 - b.postings::float8 / nullif(r.postings, 0) AS dead_share,
-        CASE WHEN fpdb.compaction_is_due() THEN 'SELECT fpdb.compact()' ELSE 'nothing to do' END AS advice
+        CASE WHEN b.postings > r.postings THEN 'SELECT * FROM fpdb.check_index()'
+            WHEN fpdb.compaction_is_due() THEN 'SELECT fpdb.compact()' ELSE 'nothing to do' END AS advice
     FROM (SELECT count(*) AS runs, coalesce(sum(postings), 0)::bigint AS postings FROM fpdb.run) r,
         (SELECT count(*) AS blocks, coalesce(sum(postings), 0)::bigint AS postings FROM fpdb.block) b,
         (SELECT count(*) AS delta_rows FROM fpdb.delta) d,

@@ -621,3 +621,41 @@ def test_compaction_is_due_when_much_waits_or_much_is_dead(library: Library) -> 
     assert is_due()
     assert compact(library) == [("merged", 100_000)]
     assert not is_due()
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        ("DELETE FROM fpdb.posting WHERE key = %(key)s", "postings of assets are missing"),
+        (
+            "UPDATE fpdb.posting SET entries = entries || 1 WHERE key = %(key)s",
+            "a row of postings is out of order",
+        ),
+        (
+            "UPDATE fpdb.posting SET entries = array_append(entries, NULL) WHERE key = %(key)s",
+            "a row of postings is out of order",
+        ),
+        ("UPDATE fpdb.posting SET run_id = 4711", "postings of a run that does not exist"),
+    ],
+)
+def test_damage_is_found_and_what_it_concerns_can_be_made_anew(
+    library: Library, damage: str, problem: str
+) -> None:
+    rng = np.random.default_rng(3)
+    parts = [random_landmarks(rng, duration_sec=20) for _ in range(3)]
+    asset_ids = [library.add(part) for part in parts]
+    compact(library)
+    assert library.rows("SELECT * FROM fpdb.check_index()") == []
+    key = library.value("SELECT key FROM fpdb.posting ORDER BY cardinality(entries) DESC LIMIT 1")
+    library.connection.execute(damage.encode(), {"key": key})
+    found = library.rows("SELECT problem, asset_ids FROM fpdb.check_index()")
+    assert problem in [row[0] for row in found]
+    concerned = {asset_id for _, ids in found for asset_id in ids or ()}
+    assert concerned <= set(asset_ids)
+    # Fingerprinted again, they are found as before, whatever is left of the damage.
+    for asset_id, part in zip(asset_ids, parts, strict=True):
+        library.replace(asset_id, part)
+    compact(library)
+    assert library.rows("SELECT * FROM fpdb.check_index() WHERE asset_ids IS NOT NULL") == []
+    for asset_id, part in zip(asset_ids, parts, strict=True):
+        assert alignments(library, part)[0]["asset_id"] == asset_id
