@@ -42,6 +42,8 @@ class Profile:
     """Frames from one row of band energies to the next."""
     patch_rows: int = 8
     """Rows that one sub-fingerprint sees (0.7 s with the window)."""
+    least_patch_rms: float = 0.02
+    """A patch whose logarithmic energies vary less is a pause; those of music vary by 0.4 to 1."""
     sub_fingerprint_frames: int = 6
     """Frames from one stored sub-fingerprint to the next."""
     sub_fingerprint_bits: int = 256

@@ -23,6 +23,12 @@ _FLOOR: Final = 0.1
 _SILENCE: Final = 1e-10
 _ROWS_AT_ONCE: Final = 1024
 
+# What a pause is written with, in turn: other bits in a reference than in a clip, so that two
+# pauses agree by chance alone. Signs of nothing would be alike in all recordings that end.
+_PAUSES: Final = 4096
+_REFERENCE_PAUSE: Final = 1
+_QUERY_PAUSE: Final = 2
+
 PROJECTION_FILE: Final = "projection.npy"
 
 
@@ -97,7 +103,7 @@ def reference_sub_fingerprints(energies: BandEnergies, profile: Profile) -> SubF
     """Return the bits to store, one row every `sub_fingerprint_frames`."""
     step_rows = profile.sub_fingerprint_frames // profile.row_frames
     logs = _over_their_mean(energies.rows(), profile.band_mean_rows)
-    bits = _project(logs, profile, spacing_rows=1, step_rows=step_rows)
+    bits = _project(logs, profile, spacing_rows=1, step_rows=step_rows, pause=_REFERENCE_PAUSE)
     return SubFingerprints(bits, profile.sub_fingerprint_frames)
 
 
@@ -113,9 +119,8 @@ def query_sub_fingerprints(
     energies.add(samples)
     mean_rows = profile.band_mean_rows * profile.row_frames
     logs = _over_their_mean(energies.rows(), mean_rows | 1)
-    return SubFingerprints(
-        _project(logs, profile, spacing_rows=profile.row_frames, step_rows=1), step_frames=1
-    )
+    bits = _project(logs, profile, spacing_rows=profile.row_frames, step_rows=1, pause=_QUERY_PAUSE)
+    return SubFingerprints(bits, step_frames=1)
 
 
 def patches(logs: Energies, profile: Profile, *, spacing_rows: int, step_rows: int) -> Energies:
@@ -146,17 +151,30 @@ def projection() -> npt.NDArray[np.float32]:
         return np.asarray(np.load(file, allow_pickle=False), np.float32)
 
 
-def _project(logs: Energies, profile: Profile, *, spacing_rows: int, step_rows: int) -> Bits:
+def _project(
+    logs: Energies, profile: Profile, *, spacing_rows: int, step_rows: int, pause: int
+) -> Bits:
     matrix = projection()[:, : profile.sub_fingerprint_bits]
-    found = []
+    found: list[Bits] = []
+    written = 0
     for start in range(0, len(logs), _ROWS_AT_ONCE * step_rows):
         reach = (profile.patch_rows - 1) * spacing_rows
         part = logs[start : start + _ROWS_AT_ONCE * step_rows + reach]
         seen = patches(part, profile, spacing_rows=spacing_rows, step_rows=step_rows)
+        seen = seen[:_ROWS_AT_ONCE]
         with _one_thread().limit(limits=1):
-            found.append(np.packbits(seen[:_ROWS_AT_ONCE] @ matrix > 0, axis=1))
+            bits = np.packbits(seen @ matrix > 0, axis=1)
+        flat = np.flatnonzero(np.square(seen).mean(axis=1) < profile.least_patch_rms**2)
+        bits[flat] = _pauses(pause, bits.shape[1])[(written + flat) % _PAUSES]
+        written += len(bits)
+        found.append(bits)
     width = profile.sub_fingerprint_bits // 8
     return np.concatenate(found) if found else np.empty((0, width), np.uint8)
+
+
+@lru_cache(maxsize=8)
+def _pauses(seed: int, width: int) -> Bits:
+    return np.random.default_rng(seed).integers(0, 256, (_PAUSES, width), np.uint8)
 
 
 def _over_their_mean(energies: Energies, mean_rows: int) -> Energies:

@@ -224,7 +224,7 @@ def changed(value: object) -> object:
         return (*value[:-1], value[-1] + 1)
     if isinstance(value, str):
         return value[::-1]
-    assert isinstance(value, int)
+    assert isinstance(value, int | float)
     return value + 1
 
 

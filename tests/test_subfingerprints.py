@@ -119,3 +119,16 @@ def test_the_projection_is_the_one_that_the_profile_names() -> None:
     assert sha256(data).hexdigest()[:16] == ACCURATE.projection
     assert projection().shape == (ACCURATE.patch_rows * ACCURATE.bands, 256)
     assert replace(ACCURATE, projection="another").digest != ACCURATE.digest
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-6])
+def test_a_pause_agrees_with_no_other_pause(level: float) -> None:
+    noise = np.random.default_rng(1).normal(0, level, 8 * RATE_HZ).astype(np.float32)
+    ending = np.concatenate([PIECES[0][: 4 * RATE_HZ], noise])
+    other = np.concatenate([PIECES[1][: 4 * RATE_HZ], noise])
+    in_pause = slice(5 * RATE_HZ // 1536, None)
+    reference = stored(ending).bits[in_pause]
+    asked = query_sub_fingerprints(other, ACCURATE).bits[:: ACCURATE.sub_fingerprint_frames]
+    assert len(reference) > 40
+    assert error_rate(reference, asked[in_pause]) == pytest.approx(0.5, abs=0.02)
+    assert error_rate(stored(ending).bits, stored(ending).bits) == 0

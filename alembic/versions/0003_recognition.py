@@ -31,7 +31,7 @@ UPDATE fpdb.decision SET term = 'landmark_intercept' WHERE term = 'intercept';
 UPDATE fpdb.decision SET term = 'landmark_excess' WHERE term = 'excess';
 INSERT INTO fpdb.decision VALUES
     ('bit_spread', 0.104, 'standard deviation of (1 - 2 * bit error rate) * sqrt(sub-fingerprints) between unrelated recordings'),
-    ('bit_likeness', 0.02, 'standard deviation of 1 - 2 * bit error rate between recordings that share a beat, a scale, an orchestra'),
+    ('bit_likeness', 0.04, 'standard deviation of 1 - 2 * bit error rate between recordings that share a beat, a scale, an orchestra'),
     ('bit_intercept', 3.13, 'always, where bits were compared'),
     ('bit_agreement', 2.31, 'agreement of bits beyond the most that chance gives, in deviations'),
     ('bit_landmarks', 0.85, 'where bits were compared: 2 (sqrt(aligned landmarks) - sqrt(the most that chance gives)), between -4 and 8');

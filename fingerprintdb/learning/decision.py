@@ -40,8 +40,11 @@ HEARD_SEC = 120.0
 QUIET = 2e-3
 """Root mean square under which a passage is a pause."""
 
-SHARING = 4.0
-"""Deviations beyond chance from which a wrong answer must be true."""
+MOST_SHARED_ERRORS = 0.35
+"""A bit error rate under which a wrong answer must be true: music of one beat stays above 0.4."""
+
+LEAST_COMPARED = 10
+"""Fewer sub-fingerprints are too few to say so."""
 
 LEAST_EXCESS, MOST_EXCESS = -4.0, 8.0
 """Bounds of the landmarks' say, those of fpdb.bit_log_odds."""
@@ -60,6 +63,7 @@ class Outcome:
     found: str
     stage: str
     compared: int
+    bit_error_rate: float
 
 
 def outcomes(
@@ -111,13 +115,15 @@ def without_shared_audio(
 ) -> tuple[list[Outcome], list[tuple[str, str]]]:
     """Return the outcomes less those of pieces that hold each other's audio, and these pairs.
 
-    Chance does not name a piece that far beyond what it gives in any search; what does is the
-    truth: a loop, a remix, another edition.
+    Neither chance nor the same beat lets so few bits differ in any search; what does is the truth:
+    a loop, a remix, another edition.
     """
     sharing = {
         tuple(sorted((one.piece, one.found)))
         for one in found
-        if not one.is_right and one.agreement > SHARING
+        if not one.is_right
+        and one.bit_error_rate < MOST_SHARED_ERRORS
+        and one.compared >= LEAST_COMPARED
     }
     kept = [
         one for one in found if one.is_right or tuple(sorted((one.piece, one.found))) not in sharing
@@ -165,4 +171,5 @@ def _outcome(match: Match, name: str, found: str) -> Outcome:
         found,
         evidence.stage,
         evidence.compared_sub_fingerprints,
+        evidence.bit_error_rate or 0.0,
     )
