@@ -7,7 +7,7 @@ from typing import Literal
 
 from fingerprintdb.clip import NO_WINDOWS, Clip, warps
 from fingerprintdb.embedding import Embedder
-from fingerprintdb.profile import PLAIN, WIDE, Probe
+from fingerprintdb.profile import PLAIN, QUICK, WIDE, Probe
 from fingerprintdb.refinement import refined
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.embeddings import Model
@@ -20,6 +20,9 @@ SURE = 0.99
 RIVAL_SPREADS = 4
 """Two recordings whose agreement differs by less chance alone may have put in this order."""
 
+QUICK_POSTINGS = 16_000
+"""Of 354 hard 5 s clips among 10,000 recordings, 67 % end at the first stage with 350 hashes and
+12,000 postings, 74 % with 700 and 50,000, at three times the cost; the wide stage finds the rest."""
 PLAIN_POSTINGS = 50_000
 WIDE_POSTINGS = 300_000
 
@@ -116,7 +119,7 @@ def _placed(
 
 def searches() -> Iterator[Search]:
     """Yield the searches in the order in which they are worth trying."""
-    yield Search("plain", PLAIN, AS_RECORDED, max_alignments=100, max_postings=PLAIN_POSTINGS)
+    yield Search("plain", QUICK, AS_RECORDED, max_alignments=100, max_postings=QUICK_POSTINGS)
     yield Search("wide", WIDE, AS_RECORDED, max_alignments=300, max_postings=WIDE_POSTINGS)
     for warp in warps():
         yield Search("warped", PLAIN, warp, max_alignments=50, max_postings=PLAIN_POSTINGS)
