@@ -117,9 +117,12 @@ BEGIN
         b.first_frame, b.last_frame, s.postings, s.assets
     FROM best b
     JOIN asset s USING (asset_id)
-    JOIN fpdb.asset a USING (asset_id)
-    CROSS JOIN LATERAL (SELECT greatest(1, a.duration_sec / (SELECT fpdb.frame_sec())
-        + (SELECT max(f) - min(f) FROM unnest(frames) f)) AS offsets OFFSET 0) o
+    -- A look by key at each; a join without nested loops would read every asset there is.
+    CROSS JOIN LATERAL (
+        SELECT greatest(1, (SELECT a.duration_sec FROM fpdb.asset a WHERE a.asset_id = b.asset_id)
+            / (SELECT fpdb.frame_sec()) + (SELECT max(f) - min(f) FROM unnest(frames) f)) AS offsets
+        OFFSET 0
+    ) o
     ORDER BY b.aligned DESC, b.votes DESC, b.asset_id, b.offset_frames;
 END
 $$;
