@@ -126,6 +126,9 @@ def _grown(
         "sealed": sealed,
         "points": points,
         "growth": growth(points, lambda point: float(point["plain 10 s"]["p50_ms"])),
+        "cpu_growth": growth(points, lambda point: float(point["plain 10 s"]["cpu_ms"]))
+        if all("cpu_ms" in point["plain 10 s"] for point in points)
+        else None,
         "budgets": {step.stage: step.max_postings for step in (first, widest)},
     }
 

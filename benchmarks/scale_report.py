@@ -100,7 +100,9 @@ def show(report: dict[str, Any]) -> None:
         [(size, layout, f"{held:.1f}", f"{p50:.1f}") for size, layout, held, p50 in narrow],
     )
     if report["growth"] is not None:
-        console.print(f"plain stage: time grows with recordings to the {report['growth']:.2f}")
+        console.print(f"plain stage: time grows as recordings ^ {report['growth']:.2f}")
+    if report["cpu_growth"] is not None:
+        console.print(f"plain stage: processor time as recordings ^ {report['cpu_growth']:.2f}")
 
 
 def draw(report: dict[str, Any], folder: Path) -> None:
