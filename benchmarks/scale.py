@@ -72,8 +72,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--recordings",
         default="100,1000",
-        help="sizes, with commas; on two cores 10000 takes some 15 minutes and 5 GB of disk,"
-        " 100000 some 4 hours and 60 GB; default: %(default)s",
+        help="sizes, with commas; by estimate, on two cores 10000 takes 15 minutes and 5 GB of"
+        " disk, 100000 4 hours and 60 GB; default: %(default)s",
     )
     parser.add_argument("--pieces", type=int, default=12, help="real pieces, one clip of each")
     parser.add_argument("--rounds", type=int, default=5, help="times that each clip is asked")
