@@ -21,8 +21,8 @@ RIVAL_SPREADS = 4
 """Two recordings whose agreement differs by less chance alone may have put in this order."""
 
 QUICK_POSTINGS = 16_000
-"""Of 354 clips of 5 s, 32 of them strangers, among 10,000 recordings, 67 % end at this stage with 350
-hashes and 12,000 postings, 74 % with 700 and 50,000; the wide stage finds most of the rest."""
+"""Of 354 clips of 5 s, 32 of them strangers, among 10,000 recordings, 67 % end at this stage with
+350 hashes and 12,000 postings, 74 % with 700 and 50,000; the wide stage finds most of the rest."""
 PLAIN_POSTINGS = 50_000
 WIDE_POSTINGS = 300_000
 
