@@ -40,15 +40,24 @@ class Statistics:
 
 
 def fill(
-    connection: Connection, count: int, console: Console, *, duration_sec: float = DURATION_SEC
+    connection: Connection,
+    count: int,
+    console: Console,
+    *,
+    duration_sec: float = DURATION_SEC,
+    drawn_from: Statistics | None = None,
+    start: int = 0,
 ) -> None:
-    """Add `count` synthetic recordings beside the real ones, in packed runs of a thousand."""
+    """Add `count` synthetic recordings beside the real ones, in packed runs of a thousand.
+
+    A collection that grows gives the statistics of its real recordings, and where to go on.
+    """
     profile_id, profile = active_profile(connection)
-    drawn_from = statistics(connection)
+    drawn_from = drawn_from or statistics(connection)
     frames = round(duration_sec / profile.frame_sec)
     shape = frames, profile.frame_sec
-    for first in track(range(0, count, A_RUN), "distractors", console=console):
-        made = range(first, min(first + A_RUN, count))
+    for first in track(range(start, start + count, A_RUN), "distractors", console=console):
+        made = range(first, min(first + A_RUN, start + count))
         with connection.transaction():
             rows = connection.execute(
                 "INSERT INTO fpdb.asset (uri, title, duration_sec, profile_id, landmark_status,"

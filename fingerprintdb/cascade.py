@@ -7,7 +7,7 @@ from typing import Literal
 
 from fingerprintdb.clip import NO_WINDOWS, Clip, warps
 from fingerprintdb.embedding import Embedder
-from fingerprintdb.profile import PLAIN, WIDE, Probe
+from fingerprintdb.profile import PLAIN, QUICK, WIDE, Probe
 from fingerprintdb.refinement import refined
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.embeddings import Model
@@ -20,6 +20,9 @@ SURE = 0.99
 RIVAL_SPREADS = 4
 """Two recordings whose agreement differs by less chance alone may have put in this order."""
 
+QUICK_POSTINGS = 16_000
+"""Of 354 clips of 5 s, 32 of them strangers, among 10,000 recordings, 67 % end at this stage with
+350 hashes and 12,000 postings, 74 % with 700 and 50,000; the wide stage finds most of the rest."""
 PLAIN_POSTINGS = 50_000
 WIDE_POSTINGS = 300_000
 
@@ -116,7 +119,7 @@ def _placed(
 
 def searches() -> Iterator[Search]:
     """Yield the searches in the order in which they are worth trying."""
-    yield Search("plain", PLAIN, AS_RECORDED, max_alignments=100, max_postings=PLAIN_POSTINGS)
+    yield Search("plain", QUICK, AS_RECORDED, max_alignments=100, max_postings=QUICK_POSTINGS)
     yield Search("wide", WIDE, AS_RECORDED, max_alignments=300, max_postings=WIDE_POSTINGS)
     for warp in warps():
         yield Search("warped", PLAIN, warp, max_alignments=50, max_postings=PLAIN_POSTINGS)
@@ -134,8 +137,15 @@ def ask(
     budget: int,
 ) -> tuple[list[Match], int]:
     """Return what one search finds, sure or not, and how much of the budget of postings it read."""
+    max_postings = min(budget, step.max_postings)
+    asked = question(clip, step, heard_by)
+    return propose(connection, asked, scope, max_postings=max_postings, stage=step.stage)
+
+
+def question(clip: Clip, step: Search, heard_by: tuple[Model, Embedder] | None) -> Question:
+    """Return what one search asks the database."""
     with_vectors = step.stage == "wide" and heard_by is not None
-    question = Question(
+    return Question(
         landmarks=clip.landmarks(step.probe, step.warp),
         sub_fingerprints=clip.sub_fingerprints(step.warp),
         windows=clip.windows(heard_by[1]) if with_vectors and heard_by else NO_WINDOWS,
@@ -146,8 +156,6 @@ def ask(
         searches=WARPED_SEARCHES if step.stage == "warped" else 1,
         max_alignments=step.max_alignments,
     )
-    max_postings = min(budget, step.max_postings)
-    return propose(connection, question, scope, max_postings=max_postings, stage=step.stage)
 
 
 def _strength(match: Match) -> tuple[float, float]:

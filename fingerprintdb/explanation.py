@@ -9,7 +9,7 @@ from scipy.fft import rfft
 from fingerprintdb.cascade import searches
 from fingerprintdb.clip import Clip
 from fingerprintdb.landmarks import Landmarks, unpack
-from fingerprintdb.profile import PLAIN, WIDE, Probe, Profile
+from fingerprintdb.profile import PLAIN, QUICK, WIDE, Probe, Profile
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.inspection import StoredBits, read_landmarks, read_sub_fingerprints
 from fingerprintdb.store.match import Match
@@ -26,7 +26,7 @@ class Alignment:
 
     offset_frames: int
     warp: Warp = AS_RECORDED
-    probe: Probe = PLAIN
+    probe: Probe = QUICK
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def alignment_of(match: Match, profile: Profile) -> Alignment:
     return Alignment(
         round(match.offset_sec / profile.frame_sec),
         Warp(evidence.pitch, evidence.tempo),
-        WIDE if evidence.stage == "wide" else PLAIN,
+        {"plain": QUICK, "wide": WIDE}.get(evidence.stage, PLAIN),
     )
 
 

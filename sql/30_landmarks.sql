@@ -13,19 +13,16 @@ COMMENT ON FUNCTION fpdb.frame_sec() IS 'Seconds of a frame of the active profil
 
 CREATE OR REPLACE FUNCTION fpdb.chance_votes(expected float8, offsets float8) RETURNS float8
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    -- Bernstein's bound on a Poisson count: P(X >= expected + t) <= exp(-t^2 / (2 (expected + t / 3))).
-    SELECT expected + l / 3 + sqrt(l * l / 9 + 2 * expected * l)
-    FROM (VALUES (ln(greatest(offsets, 2)))) AS trials (l)
-$$;
+-- Bernstein's bound on a Poisson count: P(X >= expected + t) <= exp(-t^2 / (2 (expected + t / 3))).
+-- A body that is parsed here and now needs no search_path, and costs a query nothing: it is inlined.
+RETURN expected + ln(greatest(offsets, 2)) / 3
+    + sqrt((ln(greatest(offsets, 2)) / 3) ^ 2 + 2 * expected * ln(greatest(offsets, 2)));
 COMMENT ON FUNCTION fpdb.chance_votes(float8, float8) IS
     'The most votes that chance would give the best of so many offsets, when it gives each `expected` votes on average.';
 
 CREATE OR REPLACE FUNCTION fpdb.probability(log_odds float8) RETURNS float8
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT 1 / (1 + exp(-greatest(-50, least(50, log_odds)))) $$;
+RETURN 1 / (1 + exp(-greatest(-50, least(50, log_odds))));
 COMMENT ON FUNCTION fpdb.probability(float8) IS 'The probability (0 to 1) of logits.';
 
 CREATE OR REPLACE FUNCTION fpdb.landmark_log_odds(aligned float8, chance float8) RETURNS float8
@@ -120,9 +117,12 @@ BEGIN
         b.first_frame, b.last_frame, s.postings, s.assets
     FROM best b
     JOIN asset s USING (asset_id)
-    JOIN fpdb.asset a USING (asset_id)
-    CROSS JOIN LATERAL (SELECT greatest(1, a.duration_sec / fpdb.frame_sec()
-        + (SELECT max(f) - min(f) FROM unnest(frames) f)) AS offsets OFFSET 0) o
+    -- A look by key at each; a join without nested loops would read every asset there is.
+    CROSS JOIN LATERAL (
+        SELECT greatest(1, (SELECT a.duration_sec FROM fpdb.asset a WHERE a.asset_id = b.asset_id)
+            / (SELECT fpdb.frame_sec()) + (SELECT max(f) - min(f) FROM unnest(frames) f)) AS offsets
+        OFFSET 0
+    ) o
     ORDER BY b.aligned DESC, b.votes DESC, b.asset_id, b.offset_frames;
 END
 $$;

@@ -101,7 +101,7 @@ def test_what_both_hold_lies_on_the_peaks_of_the_clip(
     assert len(seen.clip_peaks) == pytest.approx(len(seen.reference_peaks), rel=0.1)
     peaks = _places(seen.clip_peaks)
     for ends in (seen.anchors, seen.targets):
-        assert len(ends) > 50
+        assert len(ends) > 30
         distances = np.abs(_places(ends)[:, None] - peaks[None]) / [ACCURATE.frame_sec, 10.8]
         assert np.all(distances.max(axis=2).min(axis=1) < 2)
     assert np.all(seen.anchors.times_sec < seen.targets.times_sec)
