@@ -11,7 +11,7 @@ from rich.progress import track
 
 from fingerprintdb.landmarks import DIFFERENCE_BITS, TIME_BITS, Landmarks
 from fingerprintdb.store.database import COPY_END, COPY_HEADER, Connection
-from fingerprintdb.store.profile import active_profile
+from fingerprintdb.store.profile import active_profile, mark_stored
 from fingerprintdb.store.subfingerprints import copy_sub_fingerprints
 from fingerprintdb.subfingerprints import SubFingerprints
 
@@ -74,8 +74,12 @@ def fill(
                     drawn_from, frames // profile.sub_fingerprint_frames, random
                 )
                 copy_sub_fingerprints(
-                    connection, asset_id, SubFingerprints(bits, profile.sub_fingerprint_frames)
+                    connection,
+                    asset_id,
+                    profile_id,
+                    SubFingerprints(bits, profile.sub_fingerprint_frames),
                 )
+                mark_stored(connection, asset_id, profile_id, len(drawn[number - first]))
 
 
 def copy_run(
@@ -203,10 +207,12 @@ def sub_fingerprints(
 
 
 def _stored_bits(connection: Connection) -> list[npt.NDArray[np.uint8]]:
-    width = active_profile(connection)[1].sub_fingerprint_bits
+    profile_id, profile = active_profile(connection)
+    width = profile.sub_fingerprint_bits
     rows: list[tuple[Any, ...]] = connection.execute(
         "SELECT asset_id, string_agg(bits::text, '' ORDER BY part) FROM fpdb.sub_fingerprint"
-        " GROUP BY 1 ORDER BY 1"
+        " WHERE profile_id = %s GROUP BY 1 ORDER BY 1",
+        (profile_id,),
     ).fetchall()
     return [
         np.packbits(np.frombuffer(text.encode(), np.uint8) - ord("0")).reshape(-1, width // 8)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any
@@ -34,7 +34,12 @@ from fingerprintdb.store.embeddings import (
 )
 from fingerprintdb.store.landmarks import copy_landmarks, store_landmarks
 from fingerprintdb.store.match import Scope, similar_to
-from fingerprintdb.store.profile import active_profile
+from fingerprintdb.store.profile import (
+    ProfileChangedError,
+    active_profile,
+    hold_profile,
+    read_profile,
+)
 from fingerprintdb.store.query import Query, answer_query
 from fingerprintdb.warp import AS_RECORDED, Warp
 
@@ -108,7 +113,10 @@ class Identified:
 def process_landmarks(connection: Connection, job: Claim, extractor: Extractor) -> dict[str, float]:
     """Fingerprint the asset of a landmark job and store it whole, or not at all."""
     timings = Timings()
-    profile_id, profile = active_profile(connection)
+    if job.profile_id is None:
+        profile_id, profile = active_profile(connection)
+    else:
+        profile_id, profile = job.profile_id, read_profile(connection, job.profile_id)
     with extractor.open(job.uri, job.content) as source:
         found = extract_landmarks(source, profile, timings, Warp(job.pitch, job.tempo))
         described = _described(source, found) | _titles(found.info.tags, job.uri or "")
@@ -203,6 +211,21 @@ def ingest(
     same URI replace what was there, which keeps its key. Where a work is named, the asset becomes
     a version of it in any case.
     """
+    while True:
+        # Made again in the rare case that another profile became the active one meanwhile.
+        with suppress(ProfileChangedError):
+            return _ingest(connection, extractor, uri, collection, content_type, version_of, warp)
+
+
+def _ingest(
+    connection: Connection,
+    extractor: Extractor,
+    uri: str,
+    collection: str,
+    content_type: str,
+    version_of: int | None,
+    warp: Warp,
+) -> Ingested:
     timings = Timings()
     sha256 = None
     profile_id, profile = active_profile(connection)
@@ -224,24 +247,26 @@ def ingest(
         assets.mark_versions(connection, [asset_id], version_of)
         return Ingested(asset_id, uri, "failed", None, timings.ms, str(error), warp=warp)
     began = time.perf_counter()
+    values |= asdict(warp) | {
+        "uri": uri,
+        "collection": collection,
+        "content_type": content_type,
+        "profile_id": profile_id,
+        "landmark_count": len(found.landmarks),
+        "landmark_status": "ready",
+        "embedding_status": "ready",
+    }
     with connection.transaction():
+        if hold_profile(connection, profile_id) != "active":
+            raise ProfileChangedError
         # Another thread or program may have brought the same bytes meanwhile.
         assets.lock_content(connection, collection, sha256)
         same = assets.find_same(connection, collection, sha256, uri, warp)
         if same:
             return _skipped(connection, same, uri, warp, version_of, timings)
-        values |= asdict(warp) | {
-            "uri": uri,
-            "collection": collection,
-            "content_type": content_type,
-            "profile_id": profile_id,
-            "landmark_count": len(found.landmarks),
-            "landmark_status": "ready",
-            "embedding_status": "ready",
-        }
         asset_id = assets.put(connection, values)
         assets.mark_versions(connection, [asset_id], version_of)
-        copy_landmarks(connection, asset_id, found)
+        copy_landmarks(connection, asset_id, profile_id, found)
         copy_segments(connection, asset_id, model.model_id, segments)
     timings.add("store", began)
     work_id = version_of or asset_id

@@ -97,9 +97,11 @@ class Jobs:
     extractor: Extractor
     options: WorkerOptions
 
-    def landmark(self, context: JobContext, *, asset_id: int, revision: int) -> None:
-        """Fingerprint an asset."""
-        self._extract("landmark", process_landmarks, context, asset_id, revision)
+    def landmark(
+        self, context: JobContext, *, asset_id: int, revision: int, profile_id: int | None = None
+    ) -> None:
+        """Fingerprint an asset with a profile; without one, with the active one."""
+        self._extract("landmark", process_landmarks, context, asset_id, revision, profile_id)
 
     def embedding(self, context: JobContext, *, asset_id: int, revision: int) -> None:
         """Embed an asset."""
@@ -128,9 +130,10 @@ class Jobs:
         context: JobContext,
         asset_id: int,
         revision: int,
+        profile_id: int | None = None,
     ) -> None:
         with self.connections.connection() as connection:
-            job = assets.claim(connection, asset_id, kind, revision)
+            job = assets.claim(connection, asset_id, kind, revision, profile_id)
         if job is None:
             return
         began = time.perf_counter()
@@ -159,7 +162,9 @@ class Jobs:
                 fail_query(connection, names["query_id"], reason, again=False)
                 return
             kind: Kind = "landmark" if job.task_name == "landmark" else "embedding"
-            claim = assets.claim(connection, names["asset_id"], kind, names["revision"])
+            claim = assets.claim(
+                connection, names["asset_id"], kind, names["revision"], names.get("profile_id")
+            )
             if claim is not None:
                 assets.fail(connection, claim, reason, again=False)
         logger.error("job %s is given up: %s", job.id, reason)

@@ -55,11 +55,12 @@ BEGIN
     PERFORM fpdb.queue_jobs(
         (SELECT array_agg(asset_id ORDER BY asset_id) FROM inserted WHERE embedding_status = 'queued'),
         'embedding');
+    PERFORM fpdb.queue_building((SELECT array_agg(asset_id ORDER BY asset_id) FROM inserted));
     RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION fpdb.asset_after_insert() IS
-    'Trigger: queues a landmark job and an embedding job for every asset of the statement.';
+    'Trigger: queues a landmark job and an embedding job for every asset of the statement, and a landmark job for each profile that is being built.';
 
 CREATE OR REPLACE FUNCTION fpdb.asset_after_update() RETURNS trigger
 LANGUAGE plpgsql
@@ -73,7 +74,8 @@ BEGIN
     SELECT array_agg(n.asset_id) FILTER (WHERE n.landmark_revision <> o.landmark_revision),
         array_agg(n.asset_id) FILTER (WHERE n.embedding_revision <> o.embedding_revision),
         array_agg(n.asset_id) FILTER (WHERE n.landmark_revision <> o.landmark_revision
-            AND n.profile_id IS NULL AND o.profile_id IS NOT NULL)
+            AND n.duration_sec IS NULL AND n.profile_id IS NULL AND (o.profile_id IS NOT NULL
+                OR EXISTS (SELECT FROM fpdb.asset_profile p WHERE p.asset_id = n.asset_id)))
     INTO again_landmarks, again_embeddings, emptied
     FROM changed n JOIN former o USING (asset_id)
     WHERE (n.landmark_revision, n.embedding_revision) <> (o.landmark_revision, o.embedding_revision);
@@ -87,6 +89,7 @@ BEGIN
     PERFORM fpdb.drop_jobs(again_landmarks, 'landmark');
     PERFORM fpdb.drop_jobs(again_embeddings, 'embedding');
     PERFORM fpdb.queue_jobs(again_landmarks, 'landmark');
+    PERFORM fpdb.queue_building(again_landmarks);
     PERFORM fpdb.queue_jobs(again_embeddings, 'embedding');
     RETURN NULL;
 END
@@ -119,18 +122,25 @@ END
 $$;
 COMMENT ON FUNCTION fpdb.asset_after_truncate() IS 'Trigger: an empty asset table has no landmarks.';
 
-CREATE OR REPLACE FUNCTION fpdb.remove_landmarks(asset_ids bigint[]) RETURNS void
+CREATE OR REPLACE FUNCTION fpdb.remove_landmarks(asset_ids bigint[], profile_id smallint DEFAULT NULL) RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
-    DELETE FROM fpdb.delta WHERE asset_id = ANY (asset_ids);
-    DELETE FROM fpdb.block WHERE asset_id = ANY (asset_ids);
-    DELETE FROM fpdb.sub_fingerprint WHERE asset_id = ANY (asset_ids);
+    DELETE FROM fpdb.delta d
+    WHERE d.asset_id = ANY (asset_ids) AND d.profile_id = coalesce(remove_landmarks.profile_id, d.profile_id);
+    DELETE FROM fpdb.block b
+    WHERE b.asset_id = ANY (asset_ids) AND (remove_landmarks.profile_id IS NULL OR EXISTS (
+        SELECT FROM fpdb.run r WHERE r.run_id = b.run_id AND r.profile_id = remove_landmarks.profile_id));
+    DELETE FROM fpdb.sub_fingerprint s
+    WHERE s.asset_id = ANY (asset_ids) AND s.profile_id = coalesce(remove_landmarks.profile_id, s.profile_id);
+    DELETE FROM fpdb.asset_profile p
+    WHERE p.asset_id = ANY (asset_ids) AND p.profile_id = coalesce(remove_landmarks.profile_id, p.profile_id);
 $$;
-COMMENT ON FUNCTION fpdb.remove_landmarks(bigint[]) IS
-    'Removes the landmarks and bits of assets whose source is another now; called by triggers and workers, in the transaction that holds the assets.';
+COMMENT ON FUNCTION fpdb.remove_landmarks(bigint[], smallint) IS
+    'Removes the landmarks and bits of assets, of one profile or of all; called by triggers and workers, in the transaction that holds the assets.';
 
-CREATE OR REPLACE FUNCTION fpdb.queue_jobs(asset_ids bigint[], kind text) RETURNS void
+CREATE OR REPLACE FUNCTION fpdb.queue_jobs(asset_ids bigint[], kind text, profile_id smallint DEFAULT NULL)
+RETURNS void
 LANGUAGE plpgsql
 SET search_path = fpdb_queue, pg_temp
 AS $$
@@ -140,18 +150,31 @@ BEGIN
     END IF;
     -- lock and queueing_lock stay NULL: distinct locks make a fetch scan the table, and a
     -- duplicate queueing_lock would abort the user's own INSERT. A void revision costs one look.
+    -- What is built beside the active profile comes after what somebody waits for.
     PERFORM fpdb_queue.procrastinate_defer_jobs_v1(array_agg(ROW(
-        kind, kind, 0, NULL, NULL,
-        jsonb_build_object(
+        kind, kind, CASE WHEN queue_jobs.profile_id IS NULL THEN 0 ELSE -1 END, NULL, NULL,
+        jsonb_strip_nulls(jsonb_build_object(
             'asset_id', a.asset_id,
-            'revision', CASE kind WHEN 'landmark' THEN a.landmark_revision ELSE a.embedding_revision END),
+            'revision', CASE kind WHEN 'landmark' THEN a.landmark_revision ELSE a.embedding_revision END,
+            'profile_id', queue_jobs.profile_id)),
         NULL
     )::fpdb_queue.procrastinate_job_to_defer_v1 ORDER BY a.asset_id))
     FROM fpdb.asset a WHERE a.asset_id = ANY (asset_ids);
 END
 $$;
-COMMENT ON FUNCTION fpdb.queue_jobs(bigint[], text) IS
-    'Queues a job of a kind (landmark, embedding) for the present revision of each asset; called by triggers.';
+COMMENT ON FUNCTION fpdb.queue_jobs(bigint[], text, smallint) IS
+    'Queues a job of a kind (landmark, embedding) for the present revision of each asset; a landmark job is for the profile it names, and without one for whichever is active when it runs. Called by triggers.';
+
+CREATE OR REPLACE FUNCTION fpdb.queue_building(asset_ids bigint[]) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM fpdb.queue_jobs(asset_ids, 'landmark', p.profile_id) FROM fpdb.profile p WHERE p.state = 'building';
+END
+$$;
+COMMENT ON FUNCTION fpdb.queue_building(bigint[]) IS
+    'Queues a landmark job of each asset for each profile that is being built; called by triggers and by ingestion.';
 
 CREATE OR REPLACE FUNCTION fpdb.drop_jobs(asset_ids bigint[], kind text) RETURNS void
 LANGUAGE sql
@@ -162,7 +185,7 @@ AS $$
         AND j.status IN ('todo', 'failed')
 $$;
 COMMENT ON FUNCTION fpdb.drop_jobs(bigint[], text) IS
-    'Removes the waiting and the failed jobs of a kind (landmark, embedding) of assets; called by triggers.';
+    'Removes the waiting and the failed jobs of a kind (landmark, embedding) of assets, of every profile; called by triggers.';
 
 CREATE OR REPLACE FUNCTION fpdb.reprocess(
     asset_ids bigint[] DEFAULT NULL,

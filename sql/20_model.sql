@@ -1,64 +1,6 @@
--- What it answers: which profile and which model are in force.
--- Who calls it: `fpdb init` and `fpdb migrate` register them; workers and searches ask for the active ones.
--- What must be true: at most one profile and one model are active; a model has its partition and index.
-
-CREATE OR REPLACE FUNCTION fpdb.register_profile(name text, digest text, parameters jsonb) RETURNS smallint
-LANGUAGE sql
-SET search_path = pg_catalog, pg_temp
-AS $$
-    INSERT INTO fpdb.profile (name, digest, parameters, is_active)
-    VALUES (name, digest, parameters, NOT EXISTS (SELECT FROM fpdb.profile WHERE is_active))
-    ON CONFLICT (digest) DO UPDATE SET name = excluded.name
-    RETURNING profile_id
-$$;
-COMMENT ON FUNCTION fpdb.register_profile(text, text, jsonb) IS
-    'Makes a profile known and returns its key; the first one becomes the active one.';
-
-CREATE OR REPLACE FUNCTION fpdb.require_profile(digest text) RETURNS smallint
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    active fpdb.profile;
-BEGIN
-    SELECT * INTO active FROM fpdb.profile p WHERE p.is_active;
-    IF active IS NULL THEN
-        RAISE EXCEPTION 'no landmark profile is active in this database' USING HINT = 'run: fpdb init';
-    END IF;
-    IF digest IS DISTINCT FROM active.digest THEN
-        RAISE EXCEPTION 'the query was made with profile %, the landmarks here with %', digest, active.digest
-            USING HINT = format('use a program with that profile, or move the database to this one:'
-                ' SELECT fpdb.activate_profile(%L)', digest),
-                ERRCODE = 'data_exception';
-    END IF;
-    RETURN active.profile_id;
-END
-$$;
-COMMENT ON FUNCTION fpdb.require_profile(text) IS
-    'Returns the active profile''s key, or raises an error when a query brings another digest.';
-
-CREATE OR REPLACE FUNCTION fpdb.activate_profile(digest text) RETURNS bigint
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    chosen smallint := (SELECT p.profile_id FROM fpdb.profile p WHERE p.digest = activate_profile.digest);
-    queued bigint;
-BEGIN
-    IF chosen IS NULL THEN
-        RAISE EXCEPTION 'no program has brought a profile %', digest
-            USING HINT = 'run `fpdb migrate` with the program that has it';
-    END IF;
-    UPDATE fpdb.profile p SET is_active = false WHERE p.is_active AND p.profile_id <> chosen;
-    UPDATE fpdb.profile p SET is_active = true WHERE NOT p.is_active AND p.profile_id = chosen;
-    UPDATE fpdb.asset a SET landmark_revision = landmark_revision + 1
-    WHERE a.profile_id IS DISTINCT FROM chosen AND a.landmark_status <> 'queued';
-    GET DIAGNOSTICS queued = ROW_COUNT;
-    RETURN queued;
-END
-$$;
-COMMENT ON FUNCTION fpdb.activate_profile(text) IS
-    'Makes a profile the one that is searched, queues every asset whose landmarks are of another, and returns how many.';
+-- What it answers: which model is in force.
+-- Who calls it: `fpdb init` registers them; workers and searches ask for the active one.
+-- What must be true: at most one model is active; a model has its partition and index.
 
 CREATE OR REPLACE FUNCTION fpdb.register_model(
     name text, revision text, source text, dims int, sample_rate int,

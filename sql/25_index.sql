@@ -1,22 +1,24 @@
 -- What it answers: where hashes occur, from packed runs and the newest rows together.
 -- Who calls it: fpdb.landmark_alignments; fpdb.match_asset; people and workers call fpdb.compact.
--- What must be true: nothing else in sql/ knows how postings are stored, but the triggers that remove them.
+-- What must be true: nothing else in sql/ knows how postings are stored, but what removes them: triggers, fpdb.drop_profile.
 
 -- A hash is mixed before it is cut into key and residual: hash * 0x9e3779 mod 2^24, undone by
 -- 0xb382c9. Of 34 million postings with real statistics, a posting then shares its row with 209 others
 -- instead of 2,431, and the longest row has 1,984 entries instead of 33,541.
 CREATE OR REPLACE VIEW fpdb.landmark AS
-    SELECT asset_id, hash, frame FROM fpdb.delta
+    SELECT d.asset_id, d.hash, d.frame
+    FROM fpdb.delta d JOIN fpdb.profile a ON a.profile_id = d.profile_id AND a.is_active
     UNION ALL
     SELECT b.asset_id,
         ((((p.key::bigint << r.residual_bits) | (e.entry >> (r.block_bits + 14))) * 11764425) & 16777215)::int,
         b.first_frame + (e.entry & 16383)
     FROM fpdb.run r
+    JOIN fpdb.profile a ON a.profile_id = r.profile_id AND a.is_active
     JOIN fpdb.posting p ON p.run_id = r.run_id
     CROSS JOIN LATERAL unnest(p.entries) AS e (entry)
     JOIN fpdb.block b ON b.run_id = r.run_id AND b.block = (e.entry >> 14) & ((1 << r.block_bits) - 1);
 COMMENT ON VIEW fpdb.landmark IS
-    'Every stored landmark, for people to look at; one asset costs a look at the whole index, unless it is new.';
+    'Every landmark of the active profile, for people to look at; one asset costs a look at the whole index, unless it is new.';
 COMMENT ON COLUMN fpdb.landmark.asset_id IS 'The asset.';
 COMMENT ON COLUMN fpdb.landmark.hash IS 'Anchor''s half bin << 14 | (difference in half bins + 128) << 6 | frames between.';
 COMMENT ON COLUMN fpdb.landmark.frame IS 'The anchor''s frame; seconds = frame * hop_samples / sample_rate_hz of its profile.';
@@ -99,7 +101,8 @@ BEGIN
     ),
     fresh AS MATERIALIZED (
         SELECT q.hash, q.frame AS query_frame, d.asset_id, d.frame
-        FROM asked q CROSS JOIN LATERAL (SELECT * FROM fpdb.delta d WHERE d.hash = q.hash OFFSET 0) d
+        FROM asked q CROSS JOIN LATERAL (SELECT * FROM fpdb.delta d WHERE d.hash = q.hash
+            AND d.profile_id = (SELECT p.profile_id FROM fpdb.profile p WHERE p.is_active) OFFSET 0) d
     ),
     total AS MATERIALIZED (
         SELECT coalesce((SELECT sum(f.postings) FROM found f), 0)::bigint + (SELECT count(*) FROM fresh) AS postings
@@ -269,7 +272,9 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 5000
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
-    SELECT d.hash, d.frame FROM fpdb.delta d WHERE d.asset_id = asset_landmarks.asset_id
+    SELECT d.hash, d.frame FROM fpdb.delta d
+    WHERE d.asset_id = asset_landmarks.asset_id
+        AND d.profile_id = (SELECT p.profile_id FROM fpdb.profile p WHERE p.is_active)
     UNION ALL
     -- An index by hash knows an asset's landmarks only by a look at every row. Mixed hashes are spread
     -- evenly, so the first rows hold a fair sample of them, over all of the asset's time.
@@ -286,14 +291,14 @@ AS $$
                 SELECT b.run_id, min(b.block) AS first_block, max(b.block) AS last_block,
                     min(b.first_frame) AS first_frame
                 FROM fpdb.block b WHERE b.asset_id = asset_landmarks.asset_id GROUP BY b.run_id
-            ) b JOIN fpdb.run r USING (run_id)
+            ) b JOIN fpdb.run r USING (run_id) JOIN fpdb.profile p ON p.profile_id = r.profile_id AND p.is_active
         ) r
         CROSS JOIN LATERAL (SELECT * FROM fpdb.posting p WHERE p.run_id = r.run_id AND p.key < r.keys OFFSET 0) p
     ) e
     WHERE (e.entry >> 14) & e.block_mask BETWEEN e.first_block AND e.last_block
 $$;
 COMMENT ON FUNCTION fpdb.asset_landmarks(bigint, bigint) IS
-    'Landmarks (hash, frame) of one asset, or a fair sample of them where its run holds more than so many entries (3 million take half a second).';
+    'Landmarks (hash, frame) of one asset by the active profile, or a fair sample of them where its run holds more than so many entries (3 million take half a second).';
 
 CREATE OR REPLACE FUNCTION fpdb.compact(max_postings bigint DEFAULT NULL)
 RETURNS TABLE (action text, run_id int, blocks int, postings bigint)
@@ -356,13 +361,15 @@ BEGIN
                 -- Who removes an asset's landmarks locks its row FOR UPDATE first. So nobody touches these until
                 -- we are done, and as we wait for nobody, we are part of no deadlock.
                 PERFORM FROM fpdb.asset a
-                WHERE a.asset_id = an_asset AND a.landmark_status IN ('ready', 'failed') AND a.profile_id = new_profile
+                WHERE a.asset_id = an_asset AND a.landmark_status IN ('ready', 'failed')
+                    AND (SELECT true FROM fpdb.delta d
+                        WHERE d.asset_id = an_asset AND d.profile_id = new_profile LIMIT 1)
                 FOR KEY SHARE SKIP LOCKED;
                 CONTINUE WHEN NOT FOUND;
                 -- Empty blocks are numbered too: neighbours in number are neighbours in time.
                 WITH part AS MATERIALIZED (
                     SELECT d.frame >> 14 AS part, count(*) AS postings
-                    FROM fpdb.delta d WHERE d.asset_id = an_asset GROUP BY 1
+                    FROM fpdb.delta d WHERE d.asset_id = an_asset AND d.profile_id = new_profile GROUP BY 1
                 ),
                 made AS (
                     INSERT INTO fpdb.block (run_id, block, asset_id, first_frame, postings)
@@ -386,7 +393,8 @@ BEGIN
             OVERRIDING SYSTEM VALUE
             VALUES (new_run, new_profile, new_block_bits, new_residual_bits, cardinality(sealed), new_blocks, new_postings);
             WITH moved AS (
-                DELETE FROM fpdb.delta d WHERE d.asset_id = ANY (sealed) RETURNING d.asset_id, d.hash, d.frame
+                DELETE FROM fpdb.delta d WHERE d.asset_id = ANY (sealed) AND d.profile_id = new_profile
+                RETURNING d.asset_id, d.hash, d.frame
             ),
             made AS (
                 INSERT INTO fpdb.posting (run_id, key, entries)

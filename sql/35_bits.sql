@@ -27,9 +27,10 @@ DECLARE
     step int;   -- frames from one stored sub-fingerprint to the next
     width int;  -- bits of one
     held int;   -- sub-fingerprints in a row
+    active smallint;
 BEGIN
-    SELECT (p.parameters->>'sub_fingerprint_frames')::int, (p.parameters->>'sub_fingerprint_bits')::int
-    INTO step, width FROM fpdb.profile p WHERE p.is_active;
+    SELECT (p.parameters->>'sub_fingerprint_frames')::int, (p.parameters->>'sub_fingerprint_bits')::int, p.profile_id
+    INTO step, width, active FROM fpdb.profile p WHERE p.is_active;
     IF step IS NULL OR width IS NULL OR width = 0 THEN
         RETURN;
     END IF;
@@ -54,7 +55,7 @@ BEGIN
                 # substring(q.bits FROM (c.since - q.ahead) * width + 1 FOR (c.upto - c.since) * width)
             )) AS errors
         FROM wanted w
-        JOIN fpdb.sub_fingerprint r ON r.asset_id = w.asset_id
+        JOIN fpdb.sub_fingerprint r ON r.asset_id = w.asset_id AND r.profile_id = active
             AND r.part BETWEEN (w.first_frame + w.offset_frames - reach_frames) / step / held
                 AND (w.last_frame + w.offset_frames + reach_frames) / step / held
         CROSS JOIN generate_series(-reach_frames, reach_frames) AS s (shift)

@@ -228,7 +228,8 @@ AS $$
           FROM fpdb.asset_landmarks(match_asset.asset_id) l) l,
         -- Stored bits are those of phase 0, all of them end to end.
         (SELECT ARRAY[string_agg(s.bits::text, '' ORDER BY s.part)::bit varying] AS bits
-         FROM fpdb.sub_fingerprint s WHERE s.asset_id = match_asset.asset_id) b,
+         FROM fpdb.sub_fingerprint s JOIN fpdb.profile p ON p.profile_id = s.profile_id AND p.is_active
+         WHERE s.asset_id = match_asset.asset_id) b,
         (SELECT array_agg(e.embedding ORDER BY s.start_time_sec) AS embeddings,
                 array_agg(s.start_time_sec ORDER BY s.start_time_sec) AS starts
          FROM fpdb.segment s JOIN fpdb.embedding e USING (segment_id)

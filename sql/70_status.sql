@@ -33,6 +33,32 @@ COMMENT ON COLUMN fpdb.asset_status.assets IS 'How many, exactly.';
 COMMENT ON COLUMN fpdb.asset_status.oldest IS 'When the oldest of them was inserted.';
 COMMENT ON COLUMN fpdb.asset_status.an_error IS 'One of the reasons, where some failed.';
 
+CREATE OR REPLACE VIEW fpdb.profile_status AS
+    SELECT p.profile_id, p.name, p.digest, p.state, coalesce(h.ready, 0) AS assets,
+        coalesce(h.ready, 0)::float8 / nullif(a.assets, 0) AS share,
+        CASE WHEN p.is_active THEN a.failed ELSE coalesce(h.failed, 0) END AS failed,
+        CASE WHEN p.is_active THEN a.error ELSE h.error END AS an_error
+    FROM fpdb.profile p
+    CROSS JOIN (
+        SELECT count(*) AS assets, count(*) FILTER (WHERE landmark_status = 'failed') AS failed,
+            max(landmark_error) FILTER (WHERE landmark_status = 'failed') AS error
+        FROM fpdb.asset
+    ) a
+    LEFT JOIN (
+        SELECT h.profile_id, count(h.error) AS failed, max(h.error) AS error,
+            count(*) FILTER (WHERE h.landmark_count IS NOT NULL AND h.revision = o.landmark_revision) AS ready
+        FROM fpdb.asset_profile h JOIN fpdb.asset o USING (asset_id) GROUP BY h.profile_id
+    ) h USING (profile_id);
+COMMENT ON VIEW fpdb.profile_status IS 'Landmark profiles: which is searched, and how far each is.';
+COMMENT ON COLUMN fpdb.profile_status.profile_id IS 'Key.';
+COMMENT ON COLUMN fpdb.profile_status.name IS 'What people call it.';
+COMMENT ON COLUMN fpdb.profile_status.digest IS 'Of its parameters; what functions take.';
+COMMENT ON COLUMN fpdb.profile_status.state IS 'active, building or retired.';
+COMMENT ON COLUMN fpdb.profile_status.assets IS 'Assets that have its landmarks, of their present revision.';
+COMMENT ON COLUMN fpdb.profile_status.share IS 'That, of all assets (0 to 1); NULL where there are none.';
+COMMENT ON COLUMN fpdb.profile_status.failed IS 'Assets that could not be fingerprinted with it.';
+COMMENT ON COLUMN fpdb.profile_status.an_error IS 'One of the reasons, where some failed.';
+
 CREATE OR REPLACE VIEW fpdb.job_status AS
     SELECT j.queue_name AS queue, j.status::text AS status, count(*) AS jobs,
         extract(epoch FROM now() - min(e.at))::float8 AS oldest_age_sec

@@ -14,6 +14,7 @@ from fingerprintdb.profile import ACCURATE
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.embeddings import copy_segments
 from fingerprintdb.store.landmarks import copy_postings
+from fingerprintdb.store.profile import mark_stored
 from fingerprintdb.store.subfingerprints import copy_sub_fingerprints
 from fingerprintdb.subfingerprints import Bits, SubFingerprints
 
@@ -49,7 +50,7 @@ class Library:
         row = self.connection.execute(
             sql.SQL(
                 "INSERT INTO fpdb.asset (profile_id, {}) SELECT profile_id, {} FROM fpdb.profile"
-                " WHERE name = {} RETURNING asset_id"
+                " WHERE name = {} RETURNING asset_id, profile_id"
             ).format(
                 sql.SQL(", ").join(map(sql.Identifier, values)),
                 sql.SQL(", ").join(map(sql.Placeholder, values)),
@@ -58,14 +59,20 @@ class Library:
             values,
         ).fetchone()
         assert row is not None
-        asset_id = int(row[0])
+        asset_id, profile_id = int(row[0]), int(row[1])
         if landmarks is not None:
-            copy_postings(self.connection, asset_id, landmarks)
+            copy_postings(self.connection, asset_id, profile_id, landmarks)
         if bits is not None:
             step_frames = ACCURATE.sub_fingerprint_frames
             copy_sub_fingerprints(
-                self.connection, asset_id, SubFingerprints(bits[::step_frames], step_frames)
+                self.connection,
+                asset_id,
+                profile_id,
+                SubFingerprints(bits[::step_frames], step_frames),
             )
+        if values["landmark_status"] == "ready":
+            count = 0 if landmarks is None else len(landmarks)
+            mark_stored(self.connection, asset_id, profile_id, count)
         if vectors is not None:
             starts = [2.5 * n for n in range(len(vectors))] if starts_sec is None else starts_sec
             copy_segments(
@@ -86,7 +93,9 @@ class Library:
                 "SELECT FROM fpdb.asset WHERE asset_id = %s FOR UPDATE", (asset_id,)
             )
             self.connection.execute("SELECT fpdb.remove_landmarks(ARRAY[%s::bigint])", (asset_id,))
-            copy_postings(self.connection, asset_id, landmarks)
+            profile_id = self.value("SELECT profile_id FROM fpdb.profile WHERE is_active")
+            copy_postings(self.connection, asset_id, profile_id, landmarks)
+            mark_stored(self.connection, asset_id, profile_id, len(landmarks))
 
     def active_model(self) -> int:
         """Return the key of the active model."""

@@ -20,12 +20,19 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from library import Library, random_landmarks, random_vectors
+from library import Library, random_bits, random_landmarks, random_vectors
 from psycopg import sql
 
+from fingerprintdb.profile import ACCURATE, PROFILES
 from fingerprintdb.store import migration, revision
 from fingerprintdb.store.database import DatabaseError, connect
-from fingerprintdb.store.profile import register_profiles
+from fingerprintdb.store.landmarks import copy_postings
+from fingerprintdb.store.profile import (
+    activate_profile,
+    build_profile,
+    mark_stored,
+    register_profiles,
+)
 
 CHECKOUT = Path(__file__).parents[1]
 RELEASED = Path(__file__).with_name("released_revisions.json")
@@ -222,6 +229,115 @@ def test_packed_landmarks_survive_a_downgrade(migrated_url: str) -> None:
         migration.upgrade(migrated_url)
         assert library.rows(every.format("landmark")) == before
         assert library.value("SELECT count(*) FROM fpdb.delta") == len(before)
+
+
+EVERY_BIT = "SELECT asset_id, part, bits::text FROM fpdb.sub_fingerprint ORDER BY 1, 2"
+
+
+def test_the_active_profile_survives_a_downgrade_to_0003_and_the_way_back(
+    migrated_url: str,
+) -> None:
+    """Packed landmarks, new ones and bits stay; those of another profile, and its jobs, go."""
+    rng = np.random.default_rng(1)
+    with connect(migrated_url) as connection:
+        library = Library(connection)
+        other = library.value("SELECT profile_id FROM fpdb.profile WHERE NOT is_active")
+        build_profile(connection, "compact")
+        parts = [random_landmarks(rng, duration_sec=400) for _ in range(3)]
+        for number, part in enumerate(parts):
+            asset_id = library.add(part, bits=random_bits(rng), landmark_count=len(part))
+            copy_postings(connection, asset_id, other, part)
+            mark_stored(connection, asset_id, other, len(part))
+            connection.execute(
+                "INSERT INTO fpdb.sub_fingerprint (asset_id, profile_id, part, bits)"
+                " VALUES (%s, %s, 0, B'1')",
+                (asset_id, other),
+            )
+            if number == 1:
+                library.value("SELECT count(*) FROM fpdb.compact()")
+        active = library.value("SELECT fpdb.require_profile(%s)", ACCURATE.digest)
+        every = "SELECT asset_id, hash, frame FROM fpdb.landmark ORDER BY 1, 3, 2"
+        of_active = EVERY_BIT.replace("ORDER", f"WHERE profile_id = {active} ORDER")
+        landmarks, bits = library.rows(every), library.rows(of_active)
+        jobs = "SELECT args FROM fpdb_queue.procrastinate_jobs"
+        assert len(library.rows(jobs)) == 3
+        alembic.command.downgrade(config(migrated_url), "0003")
+        assert library.rows("SELECT profile_id, is_active FROM fpdb.profile ORDER BY 1") == [
+            (active, True),
+            (other, False),
+        ]
+        connection.execute("UPDATE fpdb.profile SET is_active = false")
+        connection.execute("UPDATE fpdb.profile SET is_active = profile_id = %s", (active,))
+        assert library.value("SELECT count(*) FROM fpdb.delta") == len(parts[2])
+        assert library.value("SELECT sum(postings) FROM fpdb.block") == len(parts[0]) + len(
+            parts[1]
+        )
+        assert library.rows(EVERY_BIT) == bits
+        assert library.rows(jobs) == []
+        migration.upgrade(migrated_url)
+        assert library.rows(every) == landmarks
+        assert library.rows(EVERY_BIT) == bits
+        assert library.rows("SELECT name, state, assets FROM fpdb.profile_status ORDER BY 1") == [
+            ("accurate", "active", 3),
+            ("compact", "retired", 0),
+        ]
+        for asset_id, part in enumerate(parts, start=landmarks[0][0]):
+            found = library.rows(
+                "SELECT asset_id FROM fpdb.match_landmarks(%s, %s)",
+                part.hashes[:400].tolist(),
+                part.frames[:400].tolist(),
+            )
+            assert found == [(asset_id,)]
+        # What the other profile had packed is dead.
+        assert ("dropped",) in library.rows("SELECT action FROM fpdb.compact()")
+        assert library.rows(every) == landmarks
+
+
+def test_what_0003_stored_takes_the_profile_of_its_asset(empty_url: str) -> None:
+    """A collection that was moving to another profile when it was upgraded."""
+    rng = np.random.default_rng(1)
+    migration.upgrade(empty_url, "0003")
+    parts = [random_landmarks(rng, duration_sec=10) for _ in range(2)]
+    with connect(empty_url) as connection:
+        library = Library(connection)
+        for name, is_active in (("compact", False), ("accurate", True)):
+            profile = PROFILES[name]
+            connection.execute(
+                "INSERT INTO fpdb.profile (name, digest, parameters, is_active)"
+                " VALUES (%s, %s, %s::jsonb, %s)",
+                (name, profile.digest, profile.to_json(), is_active),
+            )
+        for number, (part, status) in enumerate(zip(parts, ("queued", "ready"), strict=True), 1):
+            connection.execute(
+                "INSERT INTO fpdb.asset (uri, profile_id, landmark_count, duration_sec,"
+                " landmark_revision, landmark_status, embedding_status)"
+                " VALUES ('a', %s, %s, 10, 2, %s, 'ready')",
+                (number, len(part), status),
+            )
+            connection.execute(
+                "INSERT INTO fpdb.delta (asset_id, hash, frame)"
+                " SELECT %s, * FROM unnest(%s::int[], %s::int[])",
+                (number, part.hashes.tolist(), part.frames.tolist()),
+            )
+            connection.execute("INSERT INTO fpdb.sub_fingerprint VALUES (%s, 0, B'1')", (number,))
+        migration.upgrade(empty_url)
+        assert library.rows(
+            "SELECT asset_id, d.profile_id, s.profile_id, h.revision, h.landmark_count,"
+            " a.profile_id, a.landmark_count, landmark_status"
+            " FROM (SELECT DISTINCT asset_id, profile_id FROM fpdb.delta) d"
+            " JOIN fpdb.sub_fingerprint s USING (asset_id)"
+            " JOIN fpdb.asset_profile h USING (asset_id) JOIN fpdb.asset a USING (asset_id)"
+            " ORDER BY 1"
+        ) == [
+            (1, 1, 1, 1, len(parts[0]), None, None, "queued"),
+            (2, 2, 2, 2, len(parts[1]), 2, len(parts[1]), "ready"),
+        ]
+        asked = "SELECT asset_id FROM fpdb.match_landmarks(%s, %s)"
+        for name, queued, expected in (("accurate", 1, [[], [(2,)]]), ("compact", 2, [[(1,)], []])):
+            assert activate_profile(connection, name) == queued
+            for part, answer in zip(parts, expected, strict=True):
+                found = library.rows(asked, part.hashes.tolist(), part.frames.tolist())
+                assert found == answer
 
 
 def test_second_upgrade_changes_nothing(migrated_url: str) -> None:

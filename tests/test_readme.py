@@ -56,8 +56,11 @@ def test_every_command_and_option_is_in_the_readme() -> None:
     from fingerprintdb.cli.app import app
 
     page = README.read_text("utf-8")
-    root = typer.main.get_command(app)
-    for name, command in root.commands.items():  # type: ignore[attr-defined]
+    commands = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    groups = {name: command for name, command in commands.items() if hasattr(command, "commands")}
+    for group, command in groups.items():
+        commands |= {f"{group} {name}": one for name, one in command.commands.items()}
+    for name, command in commands.items():
         assert f"fpdb {name}" in page, name
         for parameter in command.params:
             for option in parameter.opts:

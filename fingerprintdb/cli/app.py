@@ -17,6 +17,7 @@ from fingerprintdb.cli import (
     ingest,
     library,
     plot,
+    profile,
     setup,
     sql,
     status,
@@ -55,6 +56,8 @@ for command in (
     demo.demo,
 ):
     app.command(command.__name__.rstrip("_"))(command)
+
+app.add_typer(profile.profile)
 
 # What stands after `sql` is psql's.
 app.command(

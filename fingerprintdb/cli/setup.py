@@ -33,7 +33,7 @@ def init(
     url = settings.open_database()
     line = initialise(settings, url, model)
     if profile is not None:
-        line += f"; {_choose_profile(url, profile)}"
+        line += f"; {choose_profile(url, profile)}"
     say(line, to_stderr=False)
 
 
@@ -74,6 +74,22 @@ def open_ready(settings: Settings) -> str:
     return url
 
 
+def choose_profile(url: str, name: str) -> str:
+    """Make a profile the active one and return the line that says so, and what is still to do."""
+    from fingerprintdb.store.database import connect
+    from fingerprintdb.store.profile import activate_profile
+
+    with connect(url) as connection:
+        queued = activate_profile(connection, name)
+    line = f"profile {name} is active"
+    if queued:
+        line += (
+            f", {queued} assets are queued to be fingerprinted with it,"
+            " and are not found before: run fpdb worker"
+        )
+    return line
+
+
 def _migrate(url: str) -> str:
     """Upgrade, register this program's profiles, and return the revision."""
     from fingerprintdb.store import migration
@@ -88,18 +104,6 @@ def _migrate(url: str) -> str:
     with connect(url) as connection:
         register_profiles(connection)
     return head()
-
-
-def _choose_profile(url: str, name: str) -> str:
-    from fingerprintdb.store.database import connect
-    from fingerprintdb.store.profile import activate_profile
-
-    with connect(url) as connection:
-        queued = activate_profile(connection, name)
-    line = f"profile {name} is active"
-    if queued:
-        line += f", {queued} assets are queued to be fingerprinted with it: run fpdb worker"
-    return line
 
 
 def _activate(connection: Connection, wanted: str) -> str:

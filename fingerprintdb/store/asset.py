@@ -7,6 +7,7 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
 from fingerprintdb.store.database import Connection
+from fingerprintdb.store.profile import hold_profile, mark_failed
 from fingerprintdb.warp import Warp
 
 Kind = Literal["landmark", "embedding"]
@@ -14,11 +15,15 @@ Kind = Literal["landmark", "embedding"]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a job needs to know of its asset; void once `revision` is no longer the asset's."""
+    """What a job needs to know of its asset; void once `revision` is no longer the asset's.
+
+    `profile_id` is the profile that landmarks are wanted of; None where none is active.
+    """
 
     asset_id: int
     kind: Kind
     revision: int
+    profile_id: int | None
     uri: str | None
     content: bytes | None
     pitch: float
@@ -30,19 +35,47 @@ class Claim:
     max_audio_length_sec: float | None
 
 
-def claim(connection: Connection, asset_id: int, kind: Kind, revision: int) -> Claim | None:
-    """Mark the asset as being processed; None where the job is void (changed or deleted)."""
-    statement = sql.SQL(
-        "UPDATE fpdb.asset SET {status} = 'processing'"
+CLAIMED = (
+    " asset_id, %(kind)s::text AS kind, {revision} AS revision, p.profile_id, uri, content, pitch,"
+    " tempo, segment_duration_sec, segment_hop_sec, sample_rate, normalize_embeddings,"
+    " max_audio_length_sec"
+)
+
+
+def claim(
+    connection: Connection,
+    asset_id: int,
+    kind: Kind,
+    revision: int,
+    profile_id: int | None = None,
+) -> Claim | None:
+    """Mark the asset as being processed; None where the job is void (changed, deleted or done).
+
+    Without a profile the job is for the active one. One that is being built beside it leaves no
+    mark: what serves stays ready.
+    """
+    values = {"asset_id": asset_id, "kind": kind, "revision": revision, "profile_id": profile_id}
+    serving = (
+        "UPDATE fpdb.asset a SET {status} = 'processing'"
+        " FROM (SELECT max(profile_id) AS profile_id FROM fpdb.profile WHERE is_active) p"
         " WHERE asset_id = %(asset_id)s AND {revision} = %(revision)s AND {status} <> 'ready'"
-        " RETURNING asset_id, %(kind)s::text AS kind, {revision} AS revision, uri, content,"
-        " pitch, tempo, segment_duration_sec, segment_hop_sec, sample_rate, normalize_embeddings,"
-        " max_audio_length_sec"
-    ).format(**_columns(kind))
+        " AND p.profile_id IS NOT DISTINCT FROM coalesce(%(profile_id)s, p.profile_id)"
+        " RETURNING"
+    )
+    beside = (
+        " FROM fpdb.asset a JOIN fpdb.profile p"
+        " ON p.profile_id = %(profile_id)s AND p.state = 'building'"
+        " WHERE asset_id = %(asset_id)s AND {revision} = %(revision)s AND NOT EXISTS ("
+        "  SELECT FROM fpdb.asset_profile h WHERE h.asset_id = a.asset_id"
+        "  AND h.profile_id = p.profile_id AND h.landmark_count IS NOT NULL"
+        "  AND h.revision = a.landmark_revision)"
+    )
     with connection.cursor(row_factory=class_row(Claim)) as cursor:
-        return cursor.execute(
-            statement, {"asset_id": asset_id, "kind": kind, "revision": revision}
-        ).fetchone()
+        for text in (serving + CLAIMED, "SELECT" + CLAIMED + beside):
+            found = cursor.execute(sql.SQL(text).format(**_columns(kind)), values).fetchone()
+            if found is not None or profile_id is None:
+                return found
+    return None
 
 
 def is_current(connection: Connection, job: Claim) -> bool:
@@ -54,13 +87,26 @@ def is_current(connection: Connection, job: Claim) -> bool:
 
 
 def fail(connection: Connection, job: Claim, reason: str, *, again: bool) -> None:
-    """Write why the job failed; with `again` the asset waits for another attempt."""
+    """Write why the job failed; with `again` the asset waits for another attempt.
+
+    Landmarks of a profile that is not the active one fail beside the asset, which stays as it is.
+    """
+    reason = str(_storable(reason))
+    with connection.transaction():
+        profile_id = job.profile_id if job.kind == "landmark" else None
+        if profile_id is None or (state := hold_profile(connection, profile_id)) == "active":
+            _fail(connection, job, reason, again=again)
+        elif state == "building" and not again:
+            mark_failed(connection, job.asset_id, profile_id, job.revision, reason)
+
+
+def _fail(connection: Connection, job: Claim, reason: str, *, again: bool) -> None:
     statement = sql.SQL(
         "UPDATE fpdb.asset SET {status} = %s, {error} = %s, processed_at = now()"
         " WHERE asset_id = %s AND {revision} = %s"
     ).format(**_columns(job.kind))
     status = "queued" if again else "failed"
-    connection.execute(statement, (status, _storable(reason), job.asset_id, job.revision))
+    connection.execute(statement, (status, reason, job.asset_id, job.revision))
 
 
 def put(connection: Connection, values: dict[str, Any]) -> int:
@@ -104,6 +150,7 @@ def put(connection: Connection, values: dict[str, Any]) -> int:
             sql.SQL("DELETE FROM fpdb.{} WHERE asset_id = %s").format(sql.Identifier(table)),
             (former["asset_id"],),
         )
+    connection.execute("SELECT fpdb.queue_building(ARRAY[%s::bigint])", (former["asset_id"],))
     return int(former["asset_id"])
 
 

@@ -75,9 +75,9 @@ def read_sub_fingerprints(
     )
     # Postgres sends a bit string as its length in four bytes, then its bytes.
     rows = connection.execute(
-        "SELECT bits FROM fpdb.sub_fingerprint WHERE asset_id = %s AND part BETWEEN %s AND %s"
-        " ORDER BY part",
-        (asset_id, first_part, last_part),
+        "SELECT bits FROM fpdb.sub_fingerprint JOIN fpdb.profile USING (profile_id)"
+        " WHERE asset_id = %s AND digest = %s AND part BETWEEN %s AND %s ORDER BY part",
+        (asset_id, profile.digest, first_part, last_part),
         binary=True,
     ).fetchall()
     data = b"".join(bytes(row[0])[4:] for row in rows)

@@ -65,8 +65,9 @@ profile = Table(
     Column("name", Text, nullable=False),
     Column("digest", Text, nullable=False, unique=True),
     Column("parameters", JSONB, nullable=False),
-    Column("is_active", Boolean, nullable=False, server_default=text("false")),
     _timestamp("created_at", required=True),
+    Column("state", Text, nullable=False, server_default="retired"),
+    Column("is_active", Boolean, Computed("state = 'active'", persisted=True), nullable=False),
     Index("profile_active_idx", "is_active", unique=True, postgresql_where=text("is_active")),
 )
 
@@ -157,14 +158,37 @@ asset = Table(
     ),
 )
 
+asset_profile = Table(
+    "asset_profile",
+    metadata,
+    Column(
+        "asset_id",
+        BigInteger,
+        ForeignKey("fpdb.asset.asset_id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column(
+        "profile_id",
+        SmallInteger,
+        ForeignKey("fpdb.profile.profile_id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("revision", Integer, nullable=False),
+    Column("landmark_count", Integer),
+    Column("error", Text),
+)
+
 delta = Table(
     "delta",
     metadata,
     Column("asset_id", BigInteger, nullable=False),
     Column("hash", Integer, nullable=False),
     Column("frame", Integer, nullable=False),
-    Index("delta_hash_idx", "hash"),
-    Index("delta_asset_id_idx", "asset_id"),
+    Column("profile_id", SmallInteger, nullable=False),
+    Index("delta_hash_idx", "profile_id", "hash"),
+    Index("delta_asset_id_idx", "asset_id", "profile_id"),
 )
 
 run = Table(
@@ -264,6 +288,7 @@ sub_fingerprint = Table(
     ),
     Column("part", Integer, primary_key=True, autoincrement=False),
     Column("bits", BIT(varying=True), nullable=False),
+    Column("profile_id", SmallInteger, primary_key=True, autoincrement=False),
 )
 
 feedback = Table(

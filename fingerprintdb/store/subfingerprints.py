@@ -38,17 +38,17 @@ psycopg.adapters.register_dumper(BitString, _BitStringDumper)
 
 
 def copy_sub_fingerprints(
-    connection: Connection, asset_id: int, sub_fingerprints: "SubFingerprints"
+    connection: Connection, asset_id: int, profile_id: int, sub_fingerprints: "SubFingerprints"
 ) -> None:
-    """COPY the bits of one asset, in rows of a fixed number of bits."""
+    """COPY the bits of one asset by a profile, in rows of a fixed number of bits."""
     data = sub_fingerprints.bits.tobytes()
     rows = []
     for part, start in enumerate(range(0, len(data), BYTES_A_ROW)):
         held = data[start : start + BYTES_A_ROW]
-        head = struct.pack(">hiqiiii", 3, 8, asset_id, 4, part, len(held) + 4, len(held) * 8)
-        rows.append(head + held)
+        key = struct.pack(">hiqihii", 4, 8, asset_id, 2, profile_id, 4, part)
+        rows.append(key + struct.pack(">ii", len(held) + 4, len(held) * 8) + held)
     with connection.cursor().copy(
-        "COPY fpdb.sub_fingerprint (asset_id, part, bits) FROM STDIN (FORMAT binary)"
+        "COPY fpdb.sub_fingerprint (asset_id, profile_id, part, bits) FROM STDIN (FORMAT binary)"
     ) as copy:
         copy.write(COPY_HEADER + b"".join(rows) + COPY_END)
 

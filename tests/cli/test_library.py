@@ -24,6 +24,7 @@ def test_list_narrows(fpdb, stocked_url, json_lines):
 def test_show_and_unknown_keys(fpdb, stocked_url, json_lines):
     key = json_lines(fpdb(stocked_url, "list", "--json"))[0]["asset_id"]
     (found,) = json_lines(fpdb(stocked_url, "show", key, "--json"))
+    assert found["profiles"] == ["accurate"]
     assert (found["asset_id"], found["models"], found["profile"]) == (key, ["builtin"], "accurate")
     for command in ("show", "similar"):
         run = fpdb(stocked_url, command, "4711")

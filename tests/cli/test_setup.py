@@ -133,4 +133,7 @@ def test_version_and_help(fpdb):
     from fingerprintdb.cli.app import app
 
     assert fpdb(None, "--version").stdout == f"fpdb {__version__}\n"
-    assert all(command.callback.__doc__ for command in app.registered_commands)
+    groups = [group.typer_instance for group in app.registered_groups]
+    for one in (app, *groups):
+        assert all(command.callback.__doc__ for command in one.registered_commands)
+    assert all(group.info.help for group in groups)
