@@ -41,7 +41,7 @@ from fingerprintdb.source import open_source
 from fingerprintdb.store import embeddings, migration
 from fingerprintdb.store.database import Connection, connect
 from fingerprintdb.store.embedded import embedded_server
-from fingerprintdb.store.landmarks import copy_postings
+from fingerprintdb.store.landmarks import copy_postings, mark_stored
 from fingerprintdb.store.match import Question, Scope, propose
 from fingerprintdb.store.profile import active_profile, register_profiles
 from fingerprintdb.store.subfingerprints import copy_sub_fingerprints
@@ -170,10 +170,10 @@ def _seal(
         ).fetchone()
         assert row is not None
         with timed(found, "copy_sec"), connection.transaction():
-            copy_postings(connection, row[0], drawn)
-            copy_sub_fingerprints(
-                connection, row[0], SubFingerprints(bits, profile.sub_fingerprint_frames)
-            )
+            copy_postings(connection, row[0], profile_id, drawn)
+            stored = SubFingerprints(bits, profile.sub_fingerprint_frames)
+            copy_sub_fingerprints(connection, row[0], profile_id, stored)
+            mark_stored(connection, row[0], profile_id, len(drawn))
     with timed(found, "seal_sec"):
         rows = connection.execute("SELECT action, postings FROM fpdb.compact()").fetchall()
     # The delta's emptied pages are kept for the next recordings: they are nobody's bytes.
