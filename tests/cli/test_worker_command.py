@@ -81,8 +81,9 @@ def test_what_waits_is_packed_when_that_is_due(fpdb, migrated_url, recordings, c
         runs, rows = connection.execute(count).fetchone()
         assert (runs, rows > 0) == (0, True)
         connection.execute(
-            "INSERT INTO fpdb.delta (asset_id, hash, frame)"
-            " SELECT asset_id, n % 9999, n / 100 FROM fpdb.asset, generate_series(1, 100000) n"
+            "INSERT INTO fpdb.delta (asset_id, profile_id, hash, frame)"
+            " SELECT asset_id, profile_id, n % 9999, n / 100"
+            " FROM fpdb.asset, generate_series(1, 100000) n"
         )
         arguments = [file] if command == ("ingest",) else []
         assert fpdb(migrated_url, *command, *arguments).returncode == 0

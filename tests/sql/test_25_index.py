@@ -607,8 +607,8 @@ def test_compaction_is_due_when_much_waits_or_much_is_dead(library: Library) -> 
 
     kept, deleted = library.add(), library.add()
     fill = (
-        "INSERT INTO fpdb.delta (asset_id, hash, frame)"
-        " SELECT %s, n %% 9999, n / 10 FROM generate_series(1, %s) n"
+        "INSERT INTO fpdb.delta (asset_id, profile_id, hash, frame)"
+        " SELECT %s, 1, n %% 9999, n / 10 FROM generate_series(1, %s) n"
     )
     assert not is_due()
     library.connection.execute(fill, (kept, 100_000))
