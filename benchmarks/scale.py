@@ -41,9 +41,9 @@ from fingerprintdb.source import open_source
 from fingerprintdb.store import embeddings, migration
 from fingerprintdb.store.database import Connection, connect
 from fingerprintdb.store.embedded import embedded_server
-from fingerprintdb.store.landmarks import copy_postings, mark_stored
+from fingerprintdb.store.landmarks import copy_postings
 from fingerprintdb.store.match import Question, Scope, propose
-from fingerprintdb.store.profile import active_profile, register_profiles
+from fingerprintdb.store.profile import active_profile, mark_stored, register_profiles
 from fingerprintdb.store.subfingerprints import copy_sub_fingerprints
 from fingerprintdb.subfingerprints import SubFingerprints
 

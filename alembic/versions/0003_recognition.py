@@ -32,14 +32,14 @@ UPDATE fpdb.decision SET term = 'landmark_excess' WHERE term = 'excess';
 INSERT INTO fpdb.decision VALUES
     ('bit_spread', 0.104, 'standard deviation of (1 - 2 * bit error rate) * sqrt(sub-fingerprints) between unrelated recordings'),
     ('bit_likeness', 0.04, 'standard deviation of 1 - 2 * bit error rate between recordings that share a beat, a scale, an orchestra'),
-    ('bit_intercept', 1.8, 'always, where bits were compared'),
-    ('bit_agreement', 2.0, 'agreement of bits beyond the most that chance gives, in deviations'),
-    ('bit_landmarks', 0.5, 'where bits were compared: 2 (sqrt(aligned landmarks) - sqrt(the most that chance gives)), between -4 and 8');
+    ('bit_intercept', 2.76, 'always, where bits were compared'),
+    ('bit_agreement', 1.98, 'agreement of bits beyond the most that chance gives, in deviations'),
+    ('bit_landmarks', 0.68, 'where bits were compared: 2 (sqrt(aligned landmarks) - sqrt(the most that chance gives)), between -4 and 8');
 COMMENT ON TABLE fpdb.decision IS 'Coefficients of the logistic regressions that turn evidence into confidence.';
 
 -- A clip is put to eighteen searches, each of which may err.
-ALTER TABLE fpdb.content_type ALTER COLUMN match_threshold SET DEFAULT 0.9;
-UPDATE fpdb.content_type SET match_threshold = 0.9 WHERE calibration IS NULL AND match_threshold = 0.75;
+ALTER TABLE fpdb.content_type ALTER COLUMN match_threshold SET DEFAULT 0.95;
+UPDATE fpdb.content_type SET match_threshold = 0.95 WHERE calibration IS NULL AND match_threshold = 0.75;
 
 CREATE TABLE fpdb.feedback (
     feedback_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -80,7 +80,7 @@ COMMENT ON COLUMN fpdb.query_match.evidence IS
 
 DOWNGRADE = """
 ALTER TABLE fpdb.content_type ALTER COLUMN match_threshold SET DEFAULT 0.75;
-UPDATE fpdb.content_type SET match_threshold = 0.75 WHERE calibration IS NULL AND match_threshold = 0.9;
+UPDATE fpdb.content_type SET match_threshold = 0.75 WHERE calibration IS NULL AND match_threshold = 0.95;
 ALTER TABLE fpdb.query DROP COLUMN verdict;
 -- It names the columns; sql/ of the former release declares its own.
 DROP TRIGGER IF EXISTS asset_before_update ON fpdb.asset;

@@ -46,7 +46,7 @@ content_type = Table(
     Column("name", Text, primary_key=True),
     Column("landmark_threshold", Float(53), nullable=False, server_default="0.75"),
     Column("vector_threshold", Float(53), nullable=False, server_default="0.75"),
-    Column("match_threshold", Float(53), nullable=False, server_default="0.9"),
+    Column("match_threshold", Float(53), nullable=False, server_default="0.95"),
     Column("calibration", Text),
 )
 
