@@ -34,10 +34,10 @@ from benchmarks.excerpts import (
     spoilt,
 )
 from benchmarks.shared_audio import holds
-from fingerprintdb.audio import encode
 from fingerprintdb.degradation import CONDITIONS
 from fingerprintdb.embedding import load
 from fingerprintdb.embedding.builtin import CONFIDENCE
+from fingerprintdb.encoding import encode
 from fingerprintdb.pipeline import Extractor, identify, ingest
 from fingerprintdb.store import embeddings, migration
 from fingerprintdb.store.database import Connection, connect

@@ -22,9 +22,10 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.excerpts import RATE_HZ, music_in, samples_of
-from fingerprintdb.audio import decode, encode
+from fingerprintdb.audio import decode
 from fingerprintdb.embedding import load
 from fingerprintdb.embedding.builtin import CONFIDENCE
+from fingerprintdb.encoding import encode
 from fingerprintdb.pipeline import Extractor, process_landmarks
 from fingerprintdb.profile import ACCURATE
 from fingerprintdb.store import asset as assets

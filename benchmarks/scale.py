@@ -30,11 +30,11 @@ from benchmarks.scale_measures import (
     warm,
 )
 from benchmarks.scale_report import draw, show
-from fingerprintdb.audio import encode
 from fingerprintdb.cascade import Search, question, searches
 from fingerprintdb.clip import hear
 from fingerprintdb.embedding import load
 from fingerprintdb.embedding.builtin import CONFIDENCE
+from fingerprintdb.encoding import encode
 from fingerprintdb.extraction import Timings
 from fingerprintdb.pipeline import Extractor, identify, ingest
 from fingerprintdb.source import open_source

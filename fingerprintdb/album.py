@@ -90,7 +90,7 @@ class Piece:
 def pieces() -> Iterator[Piece]:
     """Yield the eight pieces of the album, 40 to 55 seconds each and the same on every call.
 
-    `audio.encode(folder / f"{p.file_stem}.flac", p.samples, SAMPLE_RATE_HZ, p.tags)` writes one.
+    `encoding.encode(folder / f"{p.file_stem}.flac", p.samples, SAMPLE_RATE_HZ, p.tags)` writes one.
     """
     for number, score in enumerate(_SCORES):
         yield Piece(score.title, _perform(score, np.random.default_rng(number)))

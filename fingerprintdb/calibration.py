@@ -14,10 +14,11 @@ from threading import Event
 
 import numpy as np
 
-from fingerprintdb.audio import AudioError, Samples, decode, encode
+from fingerprintdb.audio import AudioError, Samples, decode
 from fingerprintdb.cascade import search
 from fingerprintdb.clip import Clip, hear
 from fingerprintdb.degradation import degrade
+from fingerprintdb.encoding import encode
 from fingerprintdb.errors import FingerprintError
 from fingerprintdb.extraction import Timings
 from fingerprintdb.pipeline import Extractor

@@ -11,7 +11,8 @@ from av.filter import Graph
 from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, resample_poly, sosfilt
 
-from fingerprintdb.audio import decode, encode
+from fingerprintdb.audio import decode
+from fingerprintdb.encoding import encode
 from fingerprintdb.voices import babble, room_response
 
 Samples = NDArray[np.float32]

@@ -83,8 +83,8 @@ BEGIN
     -- An anchor speaks through at most three landmarks, so that one moment cannot decide.
     anchor AS (
         SELECT alignment, asset_id, query_frame, count(*) AS landmarks, sum(offset_frames) AS offsets,
-            lead(query_frame, 2) OVER in_time - query_frame <= 43 AS begins,
-            query_frame - lag(query_frame, 2) OVER in_time <= 43 AS ends
+            lead(query_frame, 2) OVER in_time - query_frame <= 86 AS begins,
+            query_frame - lag(query_frame, 2) OVER in_time <= 86 AS ends
         FROM vote
         GROUP BY alignment, asset_id, query_frame
         WINDOW in_time AS (PARTITION BY alignment, asset_id ORDER BY query_frame)
@@ -93,7 +93,7 @@ BEGIN
         SELECT asset_id, sum(offsets)::float8 / sum(landmarks) AS offset_frames,
             sum(least(landmarks, 3))::int AS aligned, count(*)::int AS anchors, sum(landmarks)::int AS votes,
             -- Agreements of chance lie scattered over the clip: a span begins and ends where
-            -- three anchors agree within a second.
+            -- three anchors agree within two seconds.
             coalesce(min(query_frame) FILTER (WHERE begins), min(query_frame)) AS first_frame,
             coalesce(max(query_frame) FILTER (WHERE ends), max(query_frame)) AS last_frame
         FROM anchor GROUP BY alignment, asset_id

@@ -5,7 +5,8 @@ import pytest
 from scipy.signal import correlate
 
 from fingerprintdb.album import ARTIST, SAMPLE_RATE_HZ, Piece, pieces
-from fingerprintdb.audio import decode, encode, probe
+from fingerprintdb.audio import decode, probe
+from fingerprintdb.encoding import encode
 
 WINDOW_FRAMES = 5 * SAMPLE_RATE_HZ
 

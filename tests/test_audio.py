@@ -12,7 +12,8 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 
 from fingerprintdb import audio
-from fingerprintdb.audio import AudioError, decode, encode, probe
+from fingerprintdb.audio import AudioError, decode, probe
+from fingerprintdb.encoding import encode
 from fingerprintdb.warp import Warp
 
 RATE_HZ = 11_025

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
-from fingerprintdb.audio import encode
 from fingerprintdb.calibration import DURATIONS_SEC, examine, most_negatives, passages, said
+from fingerprintdb.encoding import encode
 from fingerprintdb.pipeline import Extractor, ingest
 from fingerprintdb.store.calibration import (
     Sampled,

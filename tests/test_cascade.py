@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
-from fingerprintdb.audio import AudioError, Samples, encode
+from fingerprintdb.audio import AudioError, Samples
 from fingerprintdb.cascade import Answer, searches
 from fingerprintdb.degradation import degrade
+from fingerprintdb.encoding import encode
 from fingerprintdb.pipeline import Extractor, identify, ingest
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.match import Scope

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
-from fingerprintdb.audio import AudioError, encode
+from fingerprintdb.audio import AudioError
 from fingerprintdb.clip import MAX_SEC, hear, unwarped, warps
 from fingerprintdb.embedding import load
+from fingerprintdb.encoding import encode
 from fingerprintdb.extraction import Timings
 from fingerprintdb.peaks import Constellation
 from fingerprintdb.profile import ACCURATE, PLAIN, WIDE

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
-from fingerprintdb.audio import encode
 from fingerprintdb.cascade import search
 from fingerprintdb.clip import Clip, hear
 from fingerprintdb.degradation import degrade
 from fingerprintdb.drawing import DrawingError, draw, require_drawable, save
+from fingerprintdb.encoding import encode
 from fingerprintdb.explanation import Explanation, explain_match
 from fingerprintdb.extraction import Timings, extract_landmarks
 from fingerprintdb.landmarks import Landmarks

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
-from fingerprintdb.audio import AudioError, encode
+from fingerprintdb.audio import AudioError
 from fingerprintdb.embedding import load
+from fingerprintdb.encoding import encode
 from fingerprintdb.extraction import (
     Timings,
     Windowing,

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fingerprintdb.audio import decode, encode
+from fingerprintdb.audio import decode
 from fingerprintdb.degradation import add_pink_noise
+from fingerprintdb.encoding import encode
 from fingerprintdb.pipeline import Extractor, identify, ingest
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.match import Scope

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
-from fingerprintdb.audio import encode
 from fingerprintdb.embedding import load
+from fingerprintdb.encoding import encode
 from fingerprintdb.extraction import Timings, Windowing, extract_embeddings
 from fingerprintdb.pipeline import Extractor, identify, ingest, process_landmarks
 from fingerprintdb.profile import Profile

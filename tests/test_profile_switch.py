@@ -14,7 +14,7 @@ import pytest
 
 from fingerprintdb import pipeline
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
-from fingerprintdb.audio import encode
+from fingerprintdb.encoding import encode
 from fingerprintdb.pipeline import Extractor, identify, ingest, process_landmarks
 from fingerprintdb.profile import COMPACT
 from fingerprintdb.store.asset import claim, fail

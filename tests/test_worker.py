@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
-from fingerprintdb.audio import encode
+from fingerprintdb.encoding import encode
 from fingerprintdb.store.database import Connection, connect
 
 PATIENCE_SEC = 60

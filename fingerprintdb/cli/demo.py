@@ -82,7 +82,8 @@ def demo(
 
 def _album(folder: Path) -> Iterator[str]:
     """Yield the files of the synthesised album, written where they are not there yet."""
-    from fingerprintdb import album, audio
+    from fingerprintdb import album
+    from fingerprintdb.encoding import encode
 
     marker = folder / "complete"
     if not marker.exists():
@@ -90,7 +91,7 @@ def _album(folder: Path) -> Iterator[str]:
         folder.mkdir(parents=True, exist_ok=True)
         with Progress(8) as progress:
             for piece in album.pieces():
-                audio.encode(
+                encode(
                     folder / f"{piece.file_stem}.flac",
                     piece.samples,
                     album.SAMPLE_RATE_HZ,
@@ -140,12 +141,13 @@ def _identify(
     clip: Path,
 ) -> bool:
     """Add noise, write the clip, ask what it is, and say whether the answer is right."""
-    from fingerprintdb import audio, degradation, pipeline
+    from fingerprintdb import degradation, pipeline
+    from fingerprintdb.encoding import encode
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.match import Scope
 
     noisy = degradation.add_pink_noise(samples, SNR_DB)
-    audio.encode(clip, noisy / max(1.0, abs(noisy).max()), EXCERPT_RATE_HZ)
+    encode(clip, noisy / max(1.0, abs(noisy).max()), EXCERPT_RATE_HZ)
     say(
         f"3. excerpt: {len(samples) / EXCERPT_RATE_HZ:.0f} s of {Path(asset.uri).name}"
         f" from {_place(start_sec)}, pink noise {SNR_DB:.0f} dB below it → {clip}",

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from fingerprintdb.audio import AudioError, Samples, decode, encode
+from fingerprintdb.audio import AudioError, Samples, decode
 from fingerprintdb.cascade import Search, ask, searches
 from fingerprintdb.clip import Clip, hear
 from fingerprintdb.degradation import degrade
+from fingerprintdb.encoding import encode
 from fingerprintdb.extraction import Timings
 from fingerprintdb.pipeline import Extractor
 from fingerprintdb.store.database import Connection

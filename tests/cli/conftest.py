@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from fingerprintdb import album, audio
+from fingerprintdb import album
+from fingerprintdb.encoding import encode
 
 Run = subprocess.CompletedProcess[str]
 Fpdb = Callable[..., Run]
@@ -74,7 +75,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = ("below/one.flac", "three.mp3", "two.wav")
     for name, piece in zip(names, islice(album.pieces(), 3), strict=True):
         samples = piece.samples[: 16 * album.SAMPLE_RATE_HZ]
-        audio.encode(folder / name, samples, album.SAMPLE_RATE_HZ, piece.tags)
+        encode(folder / name, samples, album.SAMPLE_RATE_HZ, piece.tags)
     return folder
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import psycopg
 import pytest
 
-from fingerprintdb import audio
-
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from tiny_clap import save_model
+
+from fingerprintdb.encoding import encode
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_a_folder_becomes_the_model_and_is_missed_without_harm(
 
     clip, noise = recordings / "two.wav", tmp_path / "noise.wav"
     random = np.random.default_rng(5)
-    audio.encode(noise, random.normal(0, 0.1, 48_000 * 6).astype(np.float32), 48_000)
+    encode(noise, random.normal(0, 0.1, 48_000 * 6).astype(np.float32), 48_000)
     (answer,) = json_lines(fpdb(empty_url, "identify", "--json", clip))
     assert answer["matches"][0]["uri"] == str(clip)
     # Landmarks and bits are sure of a clean clip; of nothing, vectors are asked as well.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fingerprintdb import audio, degradation
+from fingerprintdb.encoding import encode
 
 MATCH_KEYS = [
     *("asset_id", "uri", "title", "artist", "work_id", "work_title", "version"),
@@ -32,9 +33,9 @@ def clips(tmp_path_factory, recordings) -> Path:
     folder = tmp_path_factory.mktemp("clips")
     samples = np.concatenate(list(audio.decode(recordings / "below" / "one.flac", 22_050)))
     cut = samples[int(START_SEC * 22_050) :][: 8 * 22_050]
-    audio.encode(folder / "known.wav", 0.7 * degradation.add_pink_noise(cut, 10.0), 22_050)
+    encode(folder / "known.wav", 0.7 * degradation.add_pink_noise(cut, 10.0), 22_050)
     other = np.random.default_rng(1).uniform(-0.3, 0.3, 8 * 22_050).astype(np.float32)
-    audio.encode(folder / "unknown.wav", other, 22_050)
+    encode(folder / "unknown.wav", other, 22_050)
     return folder
 
 

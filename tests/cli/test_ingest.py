@@ -12,7 +12,8 @@ import numpy as np
 import psycopg
 import pytest
 
-from fingerprintdb import album, audio
+from fingerprintdb import album
+from fingerprintdb.encoding import encode
 
 KEYS = ["asset_id", "uri", "status", "duration_sec", "timings_ms", "error", "work_id", "warp"]
 RATE_HZ = album.SAMPLE_RATE_HZ
@@ -32,9 +33,9 @@ def bad(tmp_path_factory, recordings) -> list[str]:
     folder = tmp_path_factory.mktemp("bad")
     (folder / "empty.wav").touch()
     (folder / "text.mp3").write_text("These are words. " * 500)
-    audio.encode(folder / "silent.wav", np.zeros(5 * RATE_HZ, np.float32), RATE_HZ)
+    encode(folder / "silent.wav", np.zeros(5 * RATE_HZ, np.float32), RATE_HZ)
     tone = np.sin(np.arange(RATE_HZ // 2) / 9).astype(np.float32)
-    audio.encode(folder / "short.wav", tone, RATE_HZ)
+    encode(folder / "short.wav", tone, RATE_HZ)
     paths = [str(folder / name) for name in REASONS if name != "clip.wav"]
     return [*paths, "http://127.0.0.1:1/clip.wav?token=hidden"]
 
@@ -128,7 +129,7 @@ def test_ctrl_c_leaves_whole_assets_and_a_second_run_goes_on(
     total = 16
     for number in range(total):
         samples = rng.uniform(-0.5, 0.5, 12 * RATE_HZ).astype(np.float32)
-        audio.encode(tmp_path / f"{number:02}.wav", samples, RATE_HZ)
+        encode(tmp_path / f"{number:02}.wav", samples, RATE_HZ)
     command = [sys.executable, "-m", "fingerprintdb", "ingest", str(tmp_path)]
     process = subprocess.Popen(
         [*command, "--json", "--jobs", "1"],

@@ -8,6 +8,7 @@ import pytest
 
 from fingerprintdb import audio
 from fingerprintdb.degradation import change_speed
+from fingerprintdb.encoding import encode
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def mixes(tmp_path_factory, recordings) -> Path:
     folder = tmp_path_factory.mktemp("mixes")
     samples = np.concatenate(list(audio.decode(recordings / "below" / "one.flac", 22_050)))
     for number in (1, 2):
-        audio.encode(folder / f"{number}.wav", samples / (2 * number), 22_050)
+        encode(folder / f"{number}.wav", samples / (2 * number), 22_050)
     return folder
 
 
@@ -116,7 +117,7 @@ def test_speeds_and_pitches_are_versions_that_find_what_is_far_from_the_recordin
 
     samples = np.concatenate(list(audio.decode(file, 22_050)))[2 * 22_050 :]
     clip = tmp_path / "fast.wav"
-    audio.encode(clip, change_speed(samples, 22_050, 1.31, keep_pitch=False)[: 5 * 22_050], 22_050)
+    encode(clip, change_speed(samples, 22_050, 1.31, keep_pitch=False)[: 5 * 22_050], 22_050)
     (answer,) = json_lines(fpdb(migrated_url, "identify", clip, "--json"))
     best = answer["matches"][0]
     assert (best["asset_id"], best["work_id"]) == (fast["asset_id"], work)
