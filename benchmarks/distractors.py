@@ -89,21 +89,23 @@ def copy_run(
 
     It takes a tenth of the time; benchmarks.scale shows what fpdb.compact() takes.
     """
-    total = sum(map(len, drawn))
-    block_bits = (len(drawn) - 1).bit_length()
-    least = next((n for n in range(24) if 96 << (24 - n) <= total), 24)
-    residual_bits = min(least, 17 - block_bits)
     row = connection.execute(
-        "INSERT INTO fpdb.run (profile_id, block_bits, residual_bits, assets, blocks, postings)"
-        " VALUES (%s, %s, %s, %s, %s, %s) RETURNING run_id",
-        (profile_id, block_bits, residual_bits, len(drawn), len(drawn), total),
+        "WITH tier AS ("
+        "  INSERT INTO fpdb.tier (profile_id, assets, blocks)"
+        "  VALUES (%(profile)s, %(blocks)s, %(blocks)s) RETURNING tier_id)"
+        " INSERT INTO fpdb.run (tier_id, first_block, blocks, block_bits, residual_bits, postings)"
+        " SELECT tier_id, 0, %(blocks)s, s.block_bits, s.residual_bits, %(postings)s"
+        " FROM tier, fpdb.run_shape(%(blocks)s, %(postings)s) s"
+        " RETURNING tier_id, run_id, block_bits, residual_bits",
+        {"profile": profile_id, "blocks": len(drawn), "postings": sum(map(len, drawn))},
     ).fetchone()
     assert row is not None
+    tier_id, run_id, block_bits, residual_bits = row
     with connection.cursor().copy(
-        "COPY fpdb.block (run_id, block, asset_id, first_frame, postings) FROM STDIN"
+        "COPY fpdb.block (tier_id, block, asset_id, first_frame, postings) FROM STDIN"
     ) as copy:
         for block, (asset_id, one) in enumerate(zip(asset_ids, drawn, strict=True)):
-            copy.write_row((row[0], block, asset_id, 0, len(one)))
+            copy.write_row((tier_id, block, asset_id, 0, len(one)))
     shift = block_bits + BLOCK_FRAME_BITS
     packed = np.concatenate(
         [
@@ -129,7 +131,7 @@ def copy_run(
             copy.write(
                 struct.pack(
                     ">hiiiiiiiiii",
-                    3, 4, row[0], 4, int(keys[start]), 20 + len(data), 1, 0, 23, stop - start, 1,
+                    3, 4, run_id, 4, int(keys[start]), 20 + len(data), 1, 0, 23, stop - start, 1,
                 )
                 + data
             )  # fmt: skip

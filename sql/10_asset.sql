@@ -116,7 +116,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    TRUNCATE fpdb.delta, fpdb.run, fpdb.posting;
+    TRUNCATE fpdb.delta, fpdb.tier, fpdb.run, fpdb.posting;
     RETURN NULL;
 END
 $$;
@@ -130,7 +130,7 @@ AS $$
     WHERE d.asset_id = ANY (asset_ids) AND d.profile_id = coalesce(remove_landmarks.profile_id, d.profile_id);
     DELETE FROM fpdb.block b
     WHERE b.asset_id = ANY (asset_ids) AND (remove_landmarks.profile_id IS NULL OR EXISTS (
-        SELECT FROM fpdb.run r WHERE r.run_id = b.run_id AND r.profile_id = remove_landmarks.profile_id));
+        SELECT FROM fpdb.tier t WHERE t.tier_id = b.tier_id AND t.profile_id = remove_landmarks.profile_id));
     DELETE FROM fpdb.sub_fingerprint s
     WHERE s.asset_id = ANY (asset_ids) AND s.profile_id = coalesce(remove_landmarks.profile_id, s.profile_id);
     DELETE FROM fpdb.asset_profile p

@@ -157,7 +157,7 @@ BEGIN
     PERFORM pg_advisory_xact_lock(1718641762, 25);
     PERFORM fpdb.drop_building_jobs(chosen);
     DELETE FROM fpdb.delta d WHERE d.profile_id = chosen;
-    DELETE FROM fpdb.block b USING fpdb.run r WHERE r.run_id = b.run_id AND r.profile_id = chosen;
+    DELETE FROM fpdb.block b USING fpdb.tier t WHERE t.tier_id = b.tier_id AND t.profile_id = chosen;
     DELETE FROM fpdb.sub_fingerprint s WHERE s.profile_id = chosen;
     SELECT count(*) INTO assets FROM fpdb.asset_profile h
     WHERE h.profile_id = chosen AND h.landmark_count IS NOT NULL;

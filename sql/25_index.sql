@@ -13,10 +13,12 @@ CREATE OR REPLACE VIEW fpdb.landmark AS
         ((((p.key::bigint << r.residual_bits) | (e.entry >> (r.block_bits + 14))) * 11764425) & 16777215)::int,
         b.first_frame + (e.entry & 16383)
     FROM fpdb.run r
-    JOIN fpdb.profile a ON a.profile_id = r.profile_id AND a.is_active
+    JOIN fpdb.tier t ON t.tier_id = r.tier_id
+    JOIN fpdb.profile a ON a.profile_id = t.profile_id AND a.is_active
     JOIN fpdb.posting p ON p.run_id = r.run_id
     CROSS JOIN LATERAL unnest(p.entries) AS e (entry)
-    JOIN fpdb.block b ON b.run_id = r.run_id AND b.block = (e.entry >> 14) & ((1 << r.block_bits) - 1);
+    JOIN fpdb.block b ON b.tier_id = r.tier_id
+        AND b.block = r.first_block + ((e.entry >> 14) & ((1 << r.block_bits) - 1));
 COMMENT ON VIEW fpdb.landmark IS
     'Every landmark of the active profile, for people to look at; one asset costs a look at the whole index, unless it is new.';
 COMMENT ON COLUMN fpdb.landmark.asset_id IS 'The asset.';
@@ -24,7 +26,7 @@ COMMENT ON COLUMN fpdb.landmark.hash IS 'Anchor''s half bin << 14 | (difference 
 COMMENT ON COLUMN fpdb.landmark.frame IS 'The anchor''s frame; seconds = frame * hop_samples / sample_rate_hz of its profile.';
 
 -- A vote is one integer, line << clip_bits | query frame, where line = slot * 2^14 + frame within the
--- block - query frame, and slots number the blocks of all runs. Votes for one offset of one asset then
+-- block - query frame, and slots number the blocks of all tiers. Votes for one offset of one asset then
 -- share a line, across its blocks too: sorting the integers is all the counting there is. Neighbouring
 -- assets share lines where a clip hangs over their ends; (line + query frame) >> 14 tells them apart.
 CREATE OR REPLACE FUNCTION fpdb.landmark_votes(
@@ -54,11 +56,16 @@ BEGIN
         SELECT first, span, (SELECT min(n) FROM generate_series(1, 23) n WHERE span < 1 << n) AS bits
         FROM (SELECT min(f) AS first, least(max(f) - min(f), (1 << 23) - 1) AS span FROM unnest(frames) f) f
     ),
+    tier AS MATERIALIZED (
+        SELECT t.tier_id, t.blocks, t.assets, (sum(t.blocks) OVER (ORDER BY t.tier_id) - t.blocks)::int AS first_slot
+        FROM fpdb.tier t JOIN fpdb.profile p ON p.profile_id = t.profile_id AND p.is_active
+    ),
+    -- first_slot is the slot of the block that the run's entries call 0.
     packed AS MATERIALIZED (
         SELECT r.run_id, r.residual_bits, (1 << r.residual_bits) - 1 AS residual_mask,
             r.block_bits + 14 AS shift, ((1::bigint << (r.block_bits + 14)) - 1)::int AS entry_mask,
-            r.blocks, r.assets, (sum(r.blocks) OVER (ORDER BY r.run_id) - r.blocks)::int AS first_slot
-        FROM fpdb.run r JOIN fpdb.profile p ON p.profile_id = r.profile_id AND p.is_active
+            t.first_slot + r.first_block AS first_slot
+        FROM tier t JOIN fpdb.run r USING (tier_id)
     ),
     asked AS MATERIALIZED (
         SELECT u.hash, u.frame - c.first AS frame, ((u.hash::bigint * 10368889) & 16777215)::int AS mixed
@@ -69,10 +76,10 @@ BEGIN
     -- Which slots are in scope, or NULL for all of them: a vote elsewhere is never counted.
     scope AS MATERIALIZED (
         SELECT CASE WHEN num_nonnulls(collection, content_type, metadata, exclude_asset) > 0 THEN (
-            SELECT array_agg(a.asset_id IS NOT NULL ORDER BY r.first_slot + n.block)
-            FROM packed r
-            CROSS JOIN LATERAL generate_series(0, r.blocks - 1) AS n (block)
-            LEFT JOIN fpdb.block b ON b.run_id = r.run_id AND b.block = n.block
+            SELECT array_agg(a.asset_id IS NOT NULL ORDER BY t.first_slot + n.block)
+            FROM tier t
+            CROSS JOIN LATERAL generate_series(0, t.blocks - 1) AS n (block)
+            LEFT JOIN fpdb.block b ON b.tier_id = t.tier_id AND b.block = n.block
             LEFT JOIN fpdb.asset a ON a.asset_id = b.asset_id
                 AND (landmark_votes.collection IS NULL OR a.collection = landmark_votes.collection)
                 AND (landmark_votes.content_type IS NULL OR a.content_type = landmark_votes.content_type)
@@ -132,7 +139,7 @@ BEGIN
     ),
     fresh_slot AS MATERIALIZED (
         SELECT f.asset_id, f.part,
-            ((SELECT coalesce(sum(blocks), 0) FROM packed)
+            ((SELECT coalesce(sum(blocks), 0) FROM tier)
                 + row_number() OVER (ORDER BY f.asset_id, f.part) - 1)::int AS slot
         FROM (SELECT f.asset_id, generate_series(min(f.frame) >> 14, max(f.frame) >> 14) AS part
             FROM fresh f GROUP BY f.asset_id) f
@@ -224,17 +231,17 @@ BEGIN
     place AS MATERIALIZED (
         SELECT s.slot, b.asset_id, b.first_frame
         FROM (SELECT DISTINCT slot FROM chosen) s
-        JOIN packed r ON s.slot >= r.first_slot AND s.slot < r.first_slot + r.blocks
+        JOIN tier t ON s.slot >= t.first_slot AND s.slot < t.first_slot + t.blocks
         CROSS JOIN LATERAL (
-            SELECT * FROM fpdb.block b WHERE b.run_id = r.run_id AND b.block = s.slot - r.first_slot LIMIT 1) b
+            SELECT * FROM fpdb.block b WHERE b.tier_id = t.tier_id AND b.block = s.slot - t.first_slot LIMIT 1) b
         UNION ALL
         SELECT f.slot, f.asset_id, f.part << 14 FROM fresh_slot f
     ),
     asset_slot AS (
-        SELECT b.asset_id, r.first_slot + b.block AS slot
+        SELECT b.asset_id, t.first_slot + b.block AS slot
         FROM (SELECT DISTINCT asset_id FROM place) p
         CROSS JOIN LATERAL (SELECT * FROM fpdb.block b WHERE b.asset_id = p.asset_id OFFSET 0) b
-        JOIN packed r USING (run_id)
+        JOIN tier t USING (tier_id)
         UNION ALL
         SELECT asset_id, slot FROM fresh_slot
     ),
@@ -250,7 +257,7 @@ BEGIN
     ),
     -- An upper bound that costs nothing: only its logarithm is used.
     searched AS (
-        SELECT least(s.count, CASE WHEN c.slots IS NULL THEN (SELECT coalesce(sum(r.assets), 0) FROM packed r)
+        SELECT least(s.count, CASE WHEN c.slots IS NULL THEN (SELECT coalesce(sum(t.assets), 0) FROM tier t)
                 ELSE (SELECT count(*) FROM unnest(c.slots) AS n (slot) WHERE slot) END
             + (SELECT count(DISTINCT f.asset_id) FROM fresh_slot f)) AS assets
         FROM sorted s, scope c
@@ -285,17 +292,21 @@ AS $$
             unnest(p.entries) AS entry
         FROM (
             SELECT r.run_id, r.residual_bits, r.block_bits + 14 AS shift, (1 << r.block_bits) - 1 AS block_mask,
-                b.first_frame, b.first_block, b.last_block,
-                ((1 << (24 - r.residual_bits)) * least(1, max_entries::float8 / r.postings))::int AS keys
+                b.first_block - r.first_block AS first_block, b.last_block - r.first_block AS last_block, b.first_frame,
+                ((1 << (24 - r.residual_bits)) * least(1, max_entries::float8 / b.entries))::int AS keys
             FROM (
-                SELECT b.run_id, min(b.block) AS first_block, max(b.block) AS last_block,
-                    min(b.first_frame) AS first_frame
-                FROM fpdb.block b WHERE b.asset_id = asset_landmarks.asset_id GROUP BY b.run_id
-            ) b JOIN fpdb.run r USING (run_id) JOIN fpdb.profile p ON p.profile_id = r.profile_id AND p.is_active
+                SELECT b.tier_id, min(b.block) AS first_block, max(b.block) AS last_block,
+                    min(b.first_frame) AS first_frame,
+                    (SELECT sum(r.postings) FROM fpdb.run r WHERE r.tier_id = b.tier_id) AS entries
+                FROM fpdb.block b WHERE b.asset_id = asset_landmarks.asset_id GROUP BY b.tier_id
+            ) b
+            JOIN fpdb.tier t USING (tier_id)
+            JOIN fpdb.profile p ON p.profile_id = t.profile_id AND p.is_active
+            JOIN fpdb.run r USING (tier_id)
         ) r
         CROSS JOIN LATERAL (SELECT * FROM fpdb.posting p WHERE p.run_id = r.run_id AND p.key < r.keys OFFSET 0) p
     ) e
     WHERE (e.entry >> 14) & e.block_mask BETWEEN e.first_block AND e.last_block
 $$;
 COMMENT ON FUNCTION fpdb.asset_landmarks(bigint, bigint) IS
-    'Landmarks (hash, frame) of one asset by the active profile, or a fair sample of them where its run holds more than so many entries (3 million take half a second).';
+    'Landmarks (hash, frame) of one asset by the active profile, or a fair sample of them where its tier holds more than so many entries (3 million take half a second).';

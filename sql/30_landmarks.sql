@@ -25,19 +25,32 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN 1 / (1 + exp(-greatest(-50, least(50, log_odds))));
 COMMENT ON FUNCTION fpdb.probability(float8) IS 'The probability (0 to 1) of logits.';
 
-CREATE OR REPLACE FUNCTION fpdb.landmark_log_odds(aligned float8, chance float8) RETURNS float8
-LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    -- 2 * sqrt makes the spread of a Poisson count 1, whatever its mean (Anscombe 1948).
-    SELECT sum(coefficient * CASE term
-        WHEN 'landmark_intercept' THEN 1
-        WHEN 'landmark_excess' THEN 2 * (sqrt(aligned) - sqrt(chance))
-        END)
-    FROM fpdb.decision
-$$;
-COMMENT ON FUNCTION fpdb.landmark_log_odds(float8, float8) IS
-    'Logits that an alignment is real, from its votes and the most that chance would give, where nothing else is known; coefficients are rows of fpdb.decision.';
+CREATE OR REPLACE VIEW fpdb.coefficients AS
+    SELECT max(coefficient) FILTER (WHERE term = 'landmark_intercept') AS landmark_intercept,
+        max(coefficient) FILTER (WHERE term = 'landmark_excess') AS landmark_excess,
+        max(coefficient) FILTER (WHERE term = 'bit_spread') AS bit_spread,
+        max(coefficient) FILTER (WHERE term = 'bit_likeness') AS bit_likeness,
+        max(coefficient) FILTER (WHERE term = 'bit_intercept') AS bit_intercept,
+        max(coefficient) FILTER (WHERE term = 'bit_agreement') AS bit_agreement,
+        max(coefficient) FILTER (WHERE term = 'bit_landmarks') AS bit_landmarks
+    FROM fpdb.decision;
+COMMENT ON VIEW fpdb.coefficients IS
+    'The terms of fpdb.decision side by side: one row, which a search reads once and hands to the functions that judge.';
+COMMENT ON COLUMN fpdb.coefficients.landmark_intercept IS 'Logits where landmarks alone speak.';
+COMMENT ON COLUMN fpdb.coefficients.landmark_excess IS 'Logits for each deviation of votes above chance, where landmarks alone speak.';
+COMMENT ON COLUMN fpdb.coefficients.bit_spread IS 'Deviation of the agreement of bits that chance gives.';
+COMMENT ON COLUMN fpdb.coefficients.bit_likeness IS 'What all music has in common, a sub-fingerprint.';
+COMMENT ON COLUMN fpdb.coefficients.bit_intercept IS 'Logits where bits speak.';
+COMMENT ON COLUMN fpdb.coefficients.bit_agreement IS 'Logits for each deviation by which bits agree more than chance.';
+COMMENT ON COLUMN fpdb.coefficients.bit_landmarks IS 'Logits for each deviation of votes above chance, beside bits.';
+
+CREATE OR REPLACE FUNCTION fpdb.landmark_log_odds(decision fpdb.coefficients, aligned float8, chance float8)
+RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- 2 * sqrt makes the spread of a Poisson count 1, whatever its mean (Anscombe 1948).
+RETURN (decision).landmark_intercept + (decision).landmark_excess * 2 * (sqrt(aligned) - sqrt(chance));
+COMMENT ON FUNCTION fpdb.landmark_log_odds(fpdb.coefficients, float8, float8) IS
+    'Logits that an alignment is real, from its votes and the most that chance would give, where nothing else is known.';
 
 CREATE OR REPLACE FUNCTION fpdb.require_question(hashes int[], frames int[], profile text) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -151,6 +164,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     frame float8 := fpdb.frame_sec();
+    decision fpdb.coefficients := (SELECT c FROM fpdb.coefficients c);
 BEGIN
     PERFORM fpdb.require_question(hashes, frames, profile);
     RETURN QUERY
@@ -166,7 +180,7 @@ BEGIN
     ) m
     JOIN fpdb.asset a ON a.asset_id = m.asset_id
     JOIN fpdb.content_type t ON t.name = a.content_type
-    CROSS JOIN LATERAL (SELECT fpdb.probability(fpdb.landmark_log_odds(m.aligned, m.chance)) AS confidence) j
+    CROSS JOIN LATERAL (SELECT fpdb.probability(fpdb.landmark_log_odds(decision, m.aligned, m.chance)) AS confidence) j
     WHERE j.confidence >= coalesce(min_confidence, t.landmark_threshold)
     ORDER BY j.confidence DESC, m.aligned DESC, m.asset_id
     LIMIT k;

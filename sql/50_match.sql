@@ -2,42 +2,33 @@
 -- Who calls it: `fpdb identify`, workers for fpdb.query, the REST service, people.
 -- What must be true: landmarks propose, bits decide, vectors add; all of them speak of (asset, offset).
 
-CREATE OR REPLACE FUNCTION fpdb.bit_deviation(compared float8) RETURNS float8
-LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    -- Chance, and what all music has in common: the latter grows with the length that is compared.
-    SELECT sqrt(sum(coefficient * coefficient * CASE term WHEN 'bit_spread' THEN 1 ELSE compared END))
-    FROM fpdb.decision WHERE term IN ('bit_spread', 'bit_likeness')
-$$;
-COMMENT ON FUNCTION fpdb.bit_deviation(float8) IS
+-- Bodies that are parsed here and now are inlined: a search calls each of these for every alignment.
+CREATE OR REPLACE FUNCTION fpdb.bit_deviation(decision fpdb.coefficients, compared float8) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- Chance, and what all music has in common: the latter grows with the length that is compared.
+RETURN sqrt((decision).bit_spread ^ 2 + (decision).bit_likeness ^ 2 * compared);
+COMMENT ON FUNCTION fpdb.bit_deviation(fpdb.coefficients, float8) IS
     'Standard deviation of the agreement (1 - 2 * bit error rate) * sqrt(n) between different recordings, n sub-fingerprints compared.';
 
-CREATE OR REPLACE FUNCTION fpdb.bit_excess(agreement float8, compared float8, tried float8) RETURNS float8
-LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    -- The greatest of n values of a normal law lies near sqrt(2 ln n) of its deviations.
-    SELECT agreement / fpdb.bit_deviation(compared) - sqrt(2 * ln(greatest(tried, 2)))
-$$;
-COMMENT ON FUNCTION fpdb.bit_excess(float8, float8, float8) IS
+CREATE OR REPLACE FUNCTION fpdb.bit_excess(
+    decision fpdb.coefficients, agreement float8, compared float8, tried float8
+) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- The greatest of n values of a normal law lies near sqrt(2 ln n) of its deviations.
+RETURN agreement / fpdb.bit_deviation(decision, compared) - sqrt(2 * ln(greatest(tried, 2)));
+COMMENT ON FUNCTION fpdb.bit_excess(fpdb.coefficients, float8, float8, float8) IS
     'Deviations by which an agreement of bits exceeds the greatest that chance gives in so many alignments tried.';
 
-CREATE OR REPLACE FUNCTION fpdb.bit_log_odds(aligned float8, chance float8, excess float8, searches int)
-RETURNS float8
-LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT sum(coefficient * CASE term
-        WHEN 'bit_intercept' THEN 1
-        WHEN 'bit_agreement' THEN excess
-        WHEN 'bit_landmarks' THEN greatest(-4, least(8, 2 * (sqrt(aligned) - sqrt(chance))))
-        -- Each of n searches has the n-th part of the odds that one had (Bonferroni).
-        END) - ln(greatest(searches, 1))
-    FROM fpdb.decision
-$$;
-COMMENT ON FUNCTION fpdb.bit_log_odds(float8, float8, float8, int) IS
-    'Logits that an alignment is real: its landmark votes and the most that chance gives, the excess of its bits (bit_excess), and the searches of its kind that one question makes; coefficients are rows of fpdb.decision.';
+CREATE OR REPLACE FUNCTION fpdb.bit_log_odds(
+    decision fpdb.coefficients, aligned float8, chance float8, excess float8, searches int
+) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- Each of n searches has the n-th part of the odds that one had (Bonferroni).
+RETURN (decision).bit_intercept + (decision).bit_agreement * excess
+    + (decision).bit_landmarks * greatest(-4, least(8, 2 * (sqrt(aligned) - sqrt(chance))))
+    - ln(greatest(searches, 1));
+COMMENT ON FUNCTION fpdb.bit_log_odds(fpdb.coefficients, float8, float8, float8, int) IS
+    'Logits that an alignment is real: its landmark votes and the most that chance gives, the excess of its bits (bit_excess), and the searches of its kind that one question makes.';
 
 CREATE OR REPLACE FUNCTION fpdb.evidence(
     hashes int[],
@@ -70,6 +61,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     frame float8 := fpdb.frame_sec();
+    decision fpdb.coefficients := (SELECT c FROM fpdb.coefficients c);
     clip_first int := (SELECT min(f) FROM unnest(frames) f);
     clip_last int := (SELECT max(f) FROM unnest(frames) f);
     -- What is compared is at least so much of the clip around the agreement: ten seconds.
@@ -96,13 +88,13 @@ BEGIN
     ),
     judged AS (
         SELECT a.*, c.bit_error_rate, c.compared, c.bit_rank, c.agreement, c.excess,
-            0.5 - (c.agreement - c.excess * fpdb.bit_deviation(c.compared)) / 2 / sqrt(c.compared)
+            0.5 - (c.agreement - c.excess * fpdb.bit_deviation(decision, c.compared)) / 2 / sqrt(c.compared)
                 AS chance_bit_error_rate,
             coalesce(c.offset_frames, a.offset_frames) AS placed_frames,
-            CASE WHEN c.candidate IS NULL THEN fpdb.landmark_log_odds(a.aligned, a.chance)
-                ELSE fpdb.bit_log_odds(a.aligned, a.chance, c.excess, searches) END AS log_odds
+            CASE WHEN c.candidate IS NULL THEN fpdb.landmark_log_odds(decision, a.aligned, a.chance)
+                ELSE fpdb.bit_log_odds(decision, a.aligned, a.chance, c.excess, searches) END AS log_odds
         FROM alignment a
-        LEFT JOIN (SELECT *, fpdb.bit_excess(agreement, compared, tried) AS excess FROM checked) c USING (candidate)
+        LEFT JOIN (SELECT *, fpdb.bit_excess(decision, agreement, compared, tried) AS excess FROM checked) c USING (candidate)
     ),
     landmark AS MATERIALIZED (
         SELECT DISTINCT ON (j.asset_id) j.*, fpdb.probability(j.log_odds) AS confidence,

@@ -94,7 +94,7 @@ CREATE OR REPLACE VIEW fpdb.index_status AS
     FROM (SELECT count(*) AS runs, coalesce(sum(postings), 0)::bigint AS postings FROM fpdb.run) r,
         (SELECT count(*) AS blocks, coalesce(sum(postings), 0)::bigint AS postings FROM fpdb.block) b,
         (SELECT count(*) AS delta_rows FROM fpdb.delta) d,
-        (SELECT sum(pg_total_relation_size(c.oid))::bigint AS bytes FROM unnest(ARRAY['fpdb.run', 'fpdb.block',
+        (SELECT sum(pg_total_relation_size(c.oid))::bigint AS bytes FROM unnest(ARRAY['fpdb.tier', 'fpdb.run', 'fpdb.block',
             'fpdb.posting', 'fpdb.delta']::regclass[]) AS c (oid)) s;
 COMMENT ON VIEW fpdb.index_status IS 'How the landmarks are stored, and whether fpdb.compact() would help.';
 COMMENT ON COLUMN fpdb.index_status.runs IS 'Packed indexes; a query looks into each.';

@@ -157,7 +157,7 @@ def test_a_profile_is_built_switched_to_left_and_dropped_while_queries_are_answe
     )
     assert drop_profile(connection, "compact") == 3
     connection.execute("SELECT fpdb.compact()")
-    assert value(connection, "SELECT count(DISTINCT profile_id) FROM fpdb.run") == 1
+    assert value(connection, "SELECT count(DISTINCT profile_id) FROM fpdb.tier") == 1
     assert heard(connection, music[1]) == lost
 
 

@@ -1,25 +1,66 @@
 """Packs the newest landmarks when there are enough of them to be worth it."""
 
+from collections.abc import Generator
+from typing import Any
+
 import psycopg
 
 from fingerprintdb.store.database import Connection
 
-DUE = "SELECT fpdb.compaction_is_due()"
-COMPACT = "SELECT action, postings FROM fpdb.compact()"
+STEP_POSTINGS = 1 << 23
+"""What one transaction packs or merges, in some twenty seconds."""
+
+RECLAIM_SHARE = 1 / 16
+"""A merge frees as much as it writes: reclaimed each time that it is so much of the whole, the table
+grows by little more."""
+
+Rows = list[tuple[Any, ...]]
 
 
 def compact_when_due(connection: Connection) -> int:
-    """Pack and merge where that is due, and return how many postings were written."""
-    row = connection.execute(DUE).fetchone()
-    if row is None or not row[0]:
-        return 0
-    return sum(done[1] or 0 for done in connection.execute(COMPACT).fetchall())
+    """Pack and merge while that is due, and return how many postings were written.
+
+    Each step commits: the connection must be in no transaction.
+    """
+    steps = _steps()
+    try:
+        statement = next(steps)
+        while True:
+            cursor = connection.execute(statement)
+            statement = steps.send(cursor.fetchall() if cursor.description else [])
+    except StopIteration as end:
+        return int(end.value)
 
 
 async def compact_meanwhile(url: str) -> int:
-    """Do the same beside other work; cancelled, it cancels the statement, which leaves no trace."""
+    """Do the same beside other work; cancelled, it cancels the step, which leaves no trace."""
+    steps = _steps()
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        row = await (await connection.execute(DUE)).fetchone()
-        if row is None or not row[0]:
-            return 0
-        return sum(done[1] or 0 for done in await (await connection.execute(COMPACT)).fetchall())
+        try:
+            statement = next(steps)
+            while True:
+                cursor = await connection.execute(statement)
+                statement = steps.send(await cursor.fetchall() if cursor.description else [])
+        except StopIteration as end:
+            return int(end.value)
+
+
+def _steps() -> Generator[bytes, Rows, int]:
+    """Yield the statements to execute, take their rows, and return how many postings were written."""
+    written = unclaimed = 0
+    while True:
+        # A full step may have left work that nobody calls due.
+        if not written or step < STEP_POSTINGS:
+            ((is_due,),) = yield b"SELECT fpdb.compaction_is_due()"
+            if not is_due:
+                return written
+        rows = yield b"SELECT postings FROM fpdb.compact(%d)" % STEP_POSTINGS
+        step = sum(postings or 0 for (postings,) in rows)
+        if not step:
+            return written  # another session is at it, or there was nothing left alive
+        written += step
+        unclaimed += step
+        ((packed,),) = yield b"SELECT coalesce(sum(postings), 0)::bigint FROM fpdb.run"
+        if unclaimed > packed * RECLAIM_SHARE:
+            yield b"VACUUM fpdb.posting"
+            unclaimed = 0

@@ -191,23 +191,34 @@ delta = Table(
     Index("delta_asset_id_idx", "asset_id", "profile_id"),
 )
 
+tier = Table(
+    "tier",
+    metadata,
+    Column("tier_id", Integer, Identity(always=True), primary_key=True),
+    Column("profile_id", SmallInteger, ForeignKey("fpdb.profile.profile_id"), nullable=False),
+    Column("assets", Integer, nullable=False),
+    Column("blocks", Integer, nullable=False),
+    _timestamp("created_at", required=True),
+)
+
 run = Table(
     "run",
     metadata,
     Column("run_id", Integer, Identity(always=True), primary_key=True),
-    Column("profile_id", SmallInteger, ForeignKey("fpdb.profile.profile_id"), nullable=False),
+    Column("tier_id", Integer, ForeignKey("fpdb.tier.tier_id"), nullable=False),
+    Column("first_block", Integer, nullable=False),
+    Column("blocks", Integer, nullable=False),
     Column("block_bits", SmallInteger, nullable=False),
     Column("residual_bits", SmallInteger, nullable=False),
-    Column("assets", Integer, nullable=False),
-    Column("blocks", Integer, nullable=False),
     Column("postings", BigInteger, nullable=False),
+    Column("merged_to", Integer),
     _timestamp("created_at", required=True),
 )
 
 block = Table(
     "block",
     metadata,
-    Column("run_id", Integer, primary_key=True, autoincrement=False),
+    Column("tier_id", Integer, primary_key=True, autoincrement=False),
     Column("block", Integer, primary_key=True, autoincrement=False),
     Column(
         "asset_id",

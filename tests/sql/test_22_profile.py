@@ -452,12 +452,12 @@ def test_a_dropped_profile_vanishes_at_once_and_leaves_the_disk_when_packed(
         held = f"SELECT count(*) FROM fpdb.{table} WHERE profile_id = %s"
         assert library.value(held, key) == 0
     assert library.value(
-        "SELECT count(*) FROM fpdb.block JOIN fpdb.run USING (run_id) WHERE profile_id = %s", key
+        "SELECT count(*) FROM fpdb.block JOIN fpdb.tier USING (tier_id) WHERE profile_id = %s", key
     ) == 0  # fmt: skip
     assert jobs(library) == []
     actions = library.rows("SELECT action FROM fpdb.compact()")
     assert actions == ([("dropped",)] if packed else [("sealed",)])
-    assert library.rows("SELECT DISTINCT profile_id FROM fpdb.run") == [(1,)]
+    assert library.rows("SELECT DISTINCT profile_id FROM fpdb.tier") == [(1,)]
     assert shown(library, asset_id) == pairs(parts[0])
     assert found(library, parts[0]) == {asset_id}
     assert library.value("SELECT count(*) FROM fpdb.sub_fingerprint") > 0

@@ -1,5 +1,6 @@
 """The packed index holds what a row a posting would, whatever was stored, removed and packed."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +14,7 @@ from library import Library, excerpt, random_landmarks
 
 from fingerprintdb.landmarks import Landmarks
 from fingerprintdb.profile import ACCURATE
+from fingerprintdb.store import index
 from fingerprintdb.store.database import Connection, connect
 
 BLOCK_FRAMES = 1 << 14
@@ -46,6 +48,19 @@ def compact(library: Library, max_postings: int | None = None) -> list[tuple[str
     return [(row["action"], row["postings"]) for row in rows]
 
 
+def seal(library: Library) -> None:
+    library.rows("SELECT fpdb.seal(profile_id, NULL) FROM fpdb.profile WHERE is_active")
+
+
+def merge_on(library: Library, part_postings: int = 100) -> bool:
+    """Merge one part of a tier, of one that is due if none is begun; say whether there was any."""
+    begun = library.rows("SELECT tier_id FROM fpdb.run WHERE merged_to IS NOT NULL")
+    tier_id = begun[0][0] if begun else library.value("SELECT tier_id FROM fpdb.begin_merge('{}')")
+    if tier_id is not None:
+        library.rows("SELECT fpdb.advance_merge(%s, 1, %s)", tier_id, part_postings)
+    return tier_id is not None
+
+
 def landmarks(hashes: list[int], frames: list[int]) -> Landmarks:
     return Landmarks(np.array(hashes, np.int32), np.array(frames, np.int32))
 
@@ -63,7 +78,7 @@ def shifted(part: Landmarks, frames: int) -> Landmarks:
 
 def is_empty(library: Library) -> bool:
     """Say whether no table of the index holds a row."""
-    tables = ("delta", "run", "block", "posting")
+    tables = ("delta", "tier", "run", "block", "posting")
     return not any(library.value(f"SELECT count(*) FROM fpdb.{name}") for name in tables)
 
 
@@ -139,8 +154,9 @@ STEPS = st.lists(
         st.tuples(st.just("replace"), PAIRS),
         st.tuples(st.just("delete"), st.integers(0, 9)),
         st.tuples(st.just("compact"), st.sampled_from([None, 1, 20])),
+        st.tuples(st.just("merge"), st.sampled_from([1, 3, 20])),
     ),
-    max_size=14,
+    max_size=20,
 )
 
 
@@ -170,6 +186,9 @@ def test_packed_search_equals_a_row_a_posting(
                 stored[asset_id] = part
         elif name == "compact":
             compact(library, value)  # type: ignore[arg-type]
+        elif name == "merge":
+            seal(library)
+            merge_on(library, value)  # type: ignore[arg-type]
         elif stored:
             asset_id = list(stored)[value % len(stored)]  # type: ignore[operator]
             library.connection.execute("DELETE FROM fpdb.asset WHERE asset_id = %s", (asset_id,))
@@ -327,7 +346,7 @@ def test_another_profile_is_packed_apart_and_not_searched(library: Library) -> N
     for _ in range(2):
         assert {row["asset_id"] for row in alignments(library, part)} == {active}
         compact(library)
-    assert library.rows("SELECT DISTINCT profile_id, blocks FROM fpdb.run ORDER BY 1") == [
+    assert library.rows("SELECT DISTINCT profile_id, blocks FROM fpdb.tier ORDER BY 1") == [
         (library.value("SELECT profile_id FROM fpdb.asset WHERE asset_id = %s", n), 1)
         for n in (active, other)
     ]
@@ -446,6 +465,99 @@ def test_landmarks_of_an_asset(library: Library, max_entries: int) -> None:
             else:
                 assert 0.3 < len(found) / len(part) * 28_800 / 500 < 3
         compact(library)
+
+
+# ---------------------------------------------------------------- merges
+
+
+def two_tiers(library: Library, sizes: tuple[int, int] = (4, 4)) -> Stored:
+    """Store assets of 20 s as two tiers that are due to be merged."""
+    rng = np.random.default_rng(1)
+    stored = {}
+    for size in sizes:
+        for part in [random_landmarks(rng, duration_sec=20) for _ in range(size)]:
+            stored[library.add(part)] = part
+        seal(library)
+    return stored
+
+
+def test_halfway_through_a_merge_everything_is_found(library: Library) -> None:
+    stored = two_tiers(library)
+    query = next(iter(stored.values()))
+    rounds = 0
+    while merge_on(library):
+        rounds += 1
+        assert_equals_oracle(library, stored, query)
+        assert library.rows("SELECT * FROM fpdb.check_index()") == []
+        for asset_id, part in stored.items():
+            found = library.rows("SELECT * FROM fpdb.asset_landmarks(%s)", asset_id)
+            pairs = zip(part.hashes.tolist(), part.frames.tolist(), strict=True)
+            assert Counter(found) == Counter(pairs)
+        status = library.names("SELECT * FROM fpdb.index_status")[0]
+        assert status["dead_share"] == 0
+        is_over = library.value("SELECT count(*) FROM fpdb.run") == 1
+        assert status["advice"] == ("nothing to do" if is_over else "SELECT fpdb.compact()")
+    assert rounds > 10
+    assert library.value("SELECT count(*) FROM fpdb.tier") == 1
+
+
+def test_what_is_deleted_halfway_through_a_merge_vanishes_at_once(library: Library) -> None:
+    stored = two_tiers(library)
+    while merge_on(library) and library.value("SELECT count(*) FROM fpdb.run") > 1:
+        if stored:
+            gone, part = stored.popitem()
+            library.connection.execute("DELETE FROM fpdb.asset WHERE asset_id = %s", (gone,))
+            assert_equals_oracle(library, stored, part)
+    assert not stored
+    compact(library)
+    assert is_empty(library)
+
+
+def test_numbers_of_what_died_first_are_given_back(library: Library) -> None:
+    """A collection that forgets its oldest recordings does not run out of block numbers."""
+    rng = np.random.default_rng(1)
+    stored: Stored = {}
+    for number in range(60):
+        part = random_landmarks(rng, duration_sec=5)
+        stored[library.add(part)] = part
+        if len(stored) > 6:
+            oldest = min(stored)
+            library.connection.execute("DELETE FROM fpdb.asset WHERE asset_id = %s", (oldest,))
+            del stored[oldest]
+        compact(library)
+        if number % 10 == 0:
+            assert_equals_oracle(library, stored, part)
+    assert library.value("SELECT max(block) FROM fpdb.block") < 30
+    assert library.value("SELECT sum(blocks) FROM fpdb.tier") < 40
+
+
+def test_a_merge_that_is_killed_goes_on_where_it_was(library: Library, migrated_url: str) -> None:
+    stored = two_tiers(library)
+    for _ in range(5):
+        merge_on(library)
+    reached = library.value("SELECT max(merged_to) FROM fpdb.run")
+    with session(migrated_url) as killed:
+        merge_on(killed)
+        library.value("SELECT pg_terminate_backend(%s, 10000)", killed.connection.info.backend_pid)
+        killed.connection.close()
+    assert library.value("SELECT max(merged_to) FROM fpdb.run") == reached > 0
+    assert_equals_oracle(library, stored, next(iter(stored.values())))
+    assert [action for action, _ in compact(library)] == ["merged"]
+    assert_equals_oracle(library, stored, next(iter(stored.values())))
+
+
+def test_what_is_due_is_done_step_by_step(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = two_tiers(library)
+    monkeypatch.setattr(index, "STEP_POSTINGS", 100)
+    merge_on(library)
+    assert library.value("SELECT fpdb.compaction_is_due()")
+    written = index.compact_when_due(library.connection)
+    assert 0 < written < sum(map(len, stored.values()))
+    assert not library.value("SELECT fpdb.compaction_is_due()")
+    assert index.compact_when_due(library.connection) == 0
+    assert_equals_oracle(library, stored, next(iter(stored.values())))
 
 
 # ---------------------------------------------------------------- several sessions
@@ -590,11 +702,11 @@ def test_the_index_is_read_by_its_keys(library: Library) -> None:
             compact(library)
     for analyzed in (False, True):
         if analyzed:
-            library.connection.execute("ANALYZE fpdb.delta, fpdb.posting, fpdb.block, fpdb.run")
+            library.connection.execute("ANALYZE fpdb.delta, fpdb.posting, fpdb.block, fpdb.run, fpdb.tier")
         plan = library.plan("landmark_votes", 5000, "NULL, NULL, NULL, NULL, 2000000, 400")
         assert "posting_pkey" in plan
         assert "delta_hash_idx" in plan
-        assert "Seq Scan" not in plan
+        assert set(re.findall(r"Seq Scan on (\w+)", plan)) <= {"run"}
 
 
 def test_frames_are_those_of_the_profile() -> None:
