@@ -39,6 +39,9 @@ _COVER_ART: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 _SHORTEST_GAP_SEC: Final = 0.03
 _LONGEST_GAP_SEC: Final = 600.0
 
+# Float files may hold integers' values, up to 2^31; the squares of what is far beyond overflow.
+_LOUDEST: Final = 1e12
+
 # What FFmpeg knows how to mix.
 _MOST_CHANNELS: Final = 8
 
@@ -92,7 +95,7 @@ def decode(
 
     The first sample is time 0 and the last block is what remains. Channels are mixed as their
     mean; full scale is ±1, which float files and lossy codecs may exceed. A sample that is not a
-    number becomes 0, with the few that the resampler blends it into. A stretch that is damaged or
+    number, or beyond 1e12, becomes 0, with the few that the resampler blends it into. A stretch that is damaged or
     missing becomes silence, so that what follows keeps its time. A warp plays the recording at
     another pitch and tempo, and times are as it is played.
 
@@ -286,5 +289,5 @@ def _drain(graph: Graph) -> Iterator[Samples]:
         except (av.BlockingIOError, av.EOFError):
             return
         block: Samples = frame.to_ndarray()[0]
-        block[~np.isfinite(block)] = 0
+        block[~(np.abs(block) < _LOUDEST)] = 0
         yield block

@@ -86,6 +86,8 @@ def test_what_was_done_to_a_clip_is_told(
     assert best.evidence.pitch == pytest.approx(pitch, abs=0.015)
     assert best.offset_sec == pytest.approx(8, abs=0.1)
     assert best.query_end_sec <= CLIP_SEC + 0.5
+    assert best.query_end_sec - best.query_start_sec > CLIP_SEC / 2
+    assert best.evidence.aligned_landmarks > (best.evidence.chance_landmarks or 0)
 
 
 def test_what_is_not_there_goes_through_every_stage(

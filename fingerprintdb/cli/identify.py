@@ -58,7 +58,9 @@ def identify(
     ] = False,
     max_postings: Annotated[
         int,
-        typer.Option(help="What a clip may read of the index, in postings, before it is given up."),
+        typer.Option(
+            help="What a clip may read of the index, in postings, before it is given up.", min=1
+        ),
     ] = 10_000_000,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object a clip, in order.")
