@@ -95,9 +95,9 @@ def decode(
 
     The first sample is time 0 and the last block is what remains. Channels are mixed as their
     mean; full scale is ±1, which float files and lossy codecs may exceed. A sample that is not a
-    number, or beyond 1e12, becomes 0, with the few that the resampler blends it into. A stretch that is damaged or
-    missing becomes silence, so that what follows keeps its time. A warp plays the recording at
-    another pitch and tempo, and times are as it is played.
+    number, or beyond 1e12, becomes 0, with the few that the resampler blends it into. A stretch
+    that is damaged or missing becomes silence, so that what follows keeps its time. A warp plays
+    the recording at another pitch and tempo, and times are as it is played.
 
     Raises AudioError as `probe` does, if nothing decodes, and, after the last block, if more of the
     recording was lost than decoded.

@@ -122,6 +122,28 @@ END
 $$;
 COMMENT ON FUNCTION fpdb.asset_after_truncate() IS 'Trigger: an empty asset table has no landmarks.';
 
+CREATE OR REPLACE FUNCTION fpdb.asset_version() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    work_id bigint;
+BEGIN
+    IF tg_when = 'AFTER' THEN
+        UPDATE fpdb.asset SET version_of = new.version_of WHERE version_of = new.asset_id;
+        RETURN NULL;
+    END IF;
+    SELECT w.version_of INTO work_id FROM fpdb.asset w WHERE w.asset_id = new.version_of;
+    IF work_id IS NOT NULL THEN
+        RAISE EXCEPTION 'asset % is itself a version of asset %', new.version_of, work_id
+            USING HINT = format('name the work: version_of = %s', work_id), ERRCODE = 'check_violation';
+    END IF;
+    RETURN new;
+END
+$$;
+COMMENT ON FUNCTION fpdb.asset_version() IS
+    'Trigger: a version names its work and never another version; what were versions of an asset that becomes one go with it.';
+
 CREATE OR REPLACE FUNCTION fpdb.remove_landmarks(asset_ids bigint[], profile_id smallint DEFAULT NULL) RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
@@ -219,6 +241,11 @@ CREATE OR REPLACE TRIGGER asset_before_update
     BEFORE UPDATE OF uri, content, pitch, tempo, segment_duration_sec, segment_hop_sec, sample_rate,
         normalize_embeddings, max_audio_length_sec, landmark_revision, embedding_revision ON fpdb.asset
     FOR EACH ROW EXECUTE FUNCTION fpdb.asset_before_update();
+-- Matches and calibration take a work to be one step away.
+CREATE OR REPLACE TRIGGER asset_before_version BEFORE INSERT OR UPDATE OF version_of ON fpdb.asset
+    FOR EACH ROW WHEN (new.version_of IS NOT NULL) EXECUTE FUNCTION fpdb.asset_version();
+CREATE OR REPLACE TRIGGER asset_after_version AFTER UPDATE OF version_of ON fpdb.asset
+    FOR EACH ROW WHEN (new.version_of IS NOT NULL) EXECUTE FUNCTION fpdb.asset_version();
 CREATE OR REPLACE TRIGGER asset_after_insert AFTER INSERT ON fpdb.asset
     REFERENCING NEW TABLE AS inserted
     FOR EACH STATEMENT EXECUTE FUNCTION fpdb.asset_after_insert();

@@ -213,6 +213,27 @@ def test_a_truncate_removes_everything(library: Library, two_assets: tuple[int, 
     assert [counts(library, asset_id) for asset_id in two_assets] == [[0, 0, 0]] * 2
 
 
+def test_a_version_names_its_work(library: Library) -> None:
+    work = library.add()
+    version = library.add(version_of=work)
+    lone = library.add()
+    for asset in (work, lone):
+        with pytest.raises(psycopg.errors.CheckViolation, match="is itself a version of asset"):
+            library.connection.execute(
+                "UPDATE fpdb.asset SET version_of = %s WHERE asset_id = %s", (version, asset)
+            )
+    with pytest.raises(psycopg.errors.CheckViolation):
+        library.add(version_of=version)
+    library.connection.execute(
+        "UPDATE fpdb.asset SET version_of = %s WHERE asset_id = %s", (lone, work)
+    )
+    assert dict(library.rows("SELECT asset_id, version_of FROM fpdb.asset")) == {
+        lone: None,
+        work: lone,
+        version: lone,
+    }
+
+
 def test_a_deleted_reference_leaves_its_versions(library: Library) -> None:
     original = library.add()
     version = library.add(version_of=original)
