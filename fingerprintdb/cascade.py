@@ -199,7 +199,7 @@ def _answer(found: list[Match], scope: Scope, stages: list[Stage]) -> Answer:
     ]
     sure.sort(key=lambda match: (-match.confidence, -match.score, match.asset_id))
     verdict: Verdict = "match" if sure else "no match"
-    if len(sure) > 1 and sure[1].is_sure and _are_rivals(sure[0], sure[1]):
+    if any(other.is_sure and _are_rivals(sure[0], other) for other in sure[1:]):
         verdict = "ambiguous"
     return Answer(verdict, sure[: scope.k], stages)
 
