@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from fingerprintdb.audio import AudioError
 from fingerprintdb.cascade import Answer, search
-from fingerprintdb.clip import hear
+from fingerprintdb.clip import MAX_SEC, hear
 from fingerprintdb.embedding import Embedder, ModelError, load
 from fingerprintdb.extraction import (
     ReferenceLandmarks,
@@ -24,6 +24,7 @@ from fingerprintdb.extraction import (
 )
 from fingerprintdb.source import MAX_BYTES, Source, SourceError, open_source, redact
 from fingerprintdb.store import asset as assets
+from fingerprintdb.store import library
 from fingerprintdb.store.asset import Claim
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.embeddings import (
@@ -108,6 +109,8 @@ class Identified:
 
     answer: Answer
     timings_ms: dict[str, float]
+    is_whole: bool = True
+    """False where only the beginning of a long clip was judged."""
 
 
 def process_landmarks(connection: Connection, job: Claim, extractor: Extractor) -> dict[str, float]:
@@ -151,6 +154,11 @@ def process_embeddings(
 def process_query(connection: Connection, query: Query, extractor: Extractor) -> Answer:
     """Identify a clip of fpdb.query and write the answer."""
     began = time.perf_counter()
+    # A name that is misspelt finds nothing, which is not the answer that nothing is there.
+    if query.collection is not None:
+        library.require_collection(connection, query.collection)
+    if query.content_type is not None:
+        library.require_content_type(connection, query.content_type)
     scope = Scope(
         k=query.k,
         collection=query.collection,
@@ -182,7 +190,7 @@ def identify(
         clip = hear(source, active_profile(connection)[1], timings)
         with booked(timings, "match"):
             answer = search(connection, clip, heard_by, scope)
-    return Identified(answer, timings.ms)
+    return Identified(answer, timings.ms, is_whole=clip.duration_sec < MAX_SEC)
 
 
 def similar(

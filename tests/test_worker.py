@@ -281,6 +281,15 @@ def test_a_bad_clip_fails_its_query_with_a_reason(start: Worker, connection: Con
     assert row[2] is None
 
 
+def test_a_query_of_a_collection_that_is_not_there_fails(
+    start: Worker, connection: Connection
+) -> None:
+    start()
+    connection.execute("INSERT INTO fpdb.query (uri, collection) VALUES ('clip.wav', 'nowhere')")
+    row = until(connection, "SELECT status, error FROM fpdb.query", "failed")
+    assert row[1].startswith("there is no collection 'nowhere'")
+
+
 def test_an_update_of_the_library_is_what_people_query_through_sqlalchemy(
     connection: Connection, migrated_url: str
 ) -> None:
