@@ -126,6 +126,20 @@ def test_two_copies_are_ambiguous_and_both_sure(
     assert all(match.confidence > 0.99 for match in copies)
 
 
+def test_a_clip_judged_by_its_beginning_says_so(
+    connection: Connection,
+    stocked: dict[str, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "clip.wav"
+    encode(path, cut(0), RATE_HZ)
+    assert identify(connection, Extractor(), Scope(), uri=str(path)).is_whole
+    for module in ("clip", "pipeline"):
+        monkeypatch.setattr(f"fingerprintdb.{module}.MAX_SEC", 3.0)
+    assert not identify(connection, Extractor(), Scope(), uri=str(path)).is_whole
+
+
 def test_an_excluded_asset_is_not_found(
     connection: Connection, stocked: dict[str, int], tmp_path: Path
 ) -> None:

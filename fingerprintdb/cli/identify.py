@@ -114,6 +114,8 @@ def identify(
                 )
                 answer.timings_ms = identified.timings_ms
                 answer.found = bool(found.matches)
+                if not identified.is_whole:
+                    say(f"{clip}: long, so only its first ten minutes were listened to")
             answer.processing_time_ms = (time.perf_counter() - began) * 1000
             _print(answer, as_json=as_json)
             worst = max(worst, 2 if answer.error else 0 if answer.found else 1)
