@@ -101,7 +101,8 @@ def _details(clip: str, seen: "Explanation", match: "Match | None") -> str:
     sure = "not among the candidates" if match is None else f"{100 * match.confidence:.1f} %"
     return "   ·   ".join(
         (
-            _name(clip),
+            # What is not UTF-8 in a file's name cannot be drawn.
+            _name(clip).encode(errors="backslashreplace").decode(),
             f"confidence {sure}",
             f"offset {seen.offset_sec:.2f} s",
             f"tempo {100 * (warp.tempo - 1):+.1f} %",

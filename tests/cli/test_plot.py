@@ -1,5 +1,6 @@
 """plot: a picture of why a clip matched, its exit status, and what it refuses."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -44,6 +45,13 @@ def test_it_draws_into_the_working_directory(fpdb, stocked_url, clips, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["known.plot.png"]
     assert size_of(tmp_path / "known.plot.png") == (1560, 1690)
     assert 100_000 < (tmp_path / "known.plot.png").stat().st_size < 4_000_000
+
+
+def test_a_name_that_is_not_utf_8_is_drawn(fpdb, stocked_url, clips, tmp_path):
+    clip = tmp_path / os.fsdecode(b"r\xe9sum\xe9.wav")
+    clip.write_bytes((clips / "known.wav").read_bytes())
+    run = fpdb(stocked_url, "plot", clip, "-o", tmp_path / "why.png")
+    assert run.returncode == 0, run.stderr
 
 
 def test_a_clip_that_is_not_there_is_drawn_on_the_likeliest(fpdb, stocked_url, clips, tmp_path):
