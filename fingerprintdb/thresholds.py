@@ -12,6 +12,9 @@ from fingerprintdb.errors import FingerprintError
 LEAST_THRESHOLD = 0.5
 """An answer that is likelier wrong than right is no answer, however rare."""
 
+MOST_FALSE_ALARMS = 0.5
+"""The greatest share of negatives that `fpdb calibrate` accepts."""
+
 RULE_OF_THREE = 3.0
 """Of n negatives without a false alarm, the rate is under 3 / n with 95 % confidence."""
 
@@ -70,7 +73,7 @@ def require_negatives(content_type: str, negatives: int, target: float) -> None:
     if negatives >= least:
         return
     remedy = "ingest more recordings of other works, or raise --samples"
-    if negatives > RULE_OF_THREE:
+    if negatives >= needed(MOST_FALSE_ALARMS):
         remedy += (
             f", or accept --false-alarms {math.ceil(1000 * RULE_OF_THREE / negatives) / 1000:g}"
         )

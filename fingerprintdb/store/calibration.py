@@ -48,7 +48,7 @@ def sample(
             "  AND (%(collection)s::text IS NULL OR collection = %(collection)s)"
             "  AND (%(content_type)s::text IS NULL OR content_type = %(content_type)s)),"
             " chosen AS MATERIALIZED (SELECT * FROM searched WHERE pitch = 1 AND tempo = 1"
-            "  ORDER BY md5(concat_ws(' ', %(seed)s::int, asset_id)), asset_id LIMIT %(limit)s)"
+            "  ORDER BY md5(concat_ws(' ', %(seed)s::text, asset_id)), asset_id LIMIT %(limit)s)"
             " SELECT c.asset_id, c.uri, c.content_type, c.sha256, c.duration_sec,"
             " ARRAY(SELECT k.asset_id FROM fpdb.asset k WHERE k.asset_id <> c.asset_id"
             "  AND (k.asset_id = c.work_id OR k.version_of = c.work_id OR k.sha256 = c.sha256)"
@@ -56,7 +56,7 @@ def sample(
             " EXISTS (SELECT FROM searched s WHERE s.content_type = c.content_type"
             "  AND s.work_id <> c.work_id AND s.sha256 IS DISTINCT FROM c.sha256)"
             "  AS has_strangers"
-            " FROM chosen c ORDER BY md5(concat_ws(' ', %(seed)s::int, c.asset_id)), c.asset_id",
+            " FROM chosen c ORDER BY md5(concat_ws(' ', %(seed)s::text, c.asset_id)), c.asset_id",
             {
                 "collection": collection,
                 "content_type": content_type,
