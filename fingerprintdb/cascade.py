@@ -207,4 +207,14 @@ def _answer(found: list[Match], scope: Scope, stages: list[Stage]) -> Answer:
 def _are_rivals(first: Match, second: Match) -> bool:
     if first.agreement is None or second.agreement is None:
         return False
+    # Of a clip of one recording after another, each holds its own part.
+    shared_sec = min(first.query_end_sec, second.query_end_sec) - max(
+        first.query_start_sec, second.query_start_sec
+    )
+    if shared_sec < min(map(_span_sec, (first, second))) / 2:
+        return False
     return abs(first.agreement - second.agreement) < RIVAL_SPREADS * first.spread
+
+
+def _span_sec(match: Match) -> float:
+    return match.query_end_sec - match.query_start_sec

@@ -190,7 +190,10 @@ AS $$
         s.compared_sub_fingerprints, s.bit_rank, s.aligned_segments, s.similarity,
         coalesce(a.version_of, a.asset_id),
         fpdb.is_rival(s.agreement, (SELECT max(r.agreement) FROM sure r
-            WHERE r.asset_id <> s.asset_id AND r.confidence >= r.threshold))
+            WHERE r.asset_id <> s.asset_id AND r.confidence >= r.threshold
+                -- Of a clip of one recording after another, each holds its own part.
+                AND least(r.query_end_sec, s.query_end_sec) - greatest(r.query_start_sec, s.query_start_sec)
+                    >= least(r.query_end_sec - r.query_start_sec, s.query_end_sec - s.query_start_sec) / 2))
     FROM sure s JOIN fpdb.asset a USING (asset_id)
     ORDER BY s.confidence DESC, s.score DESC, s.asset_id
     LIMIT k

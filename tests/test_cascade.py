@@ -126,6 +126,16 @@ def test_two_copies_are_ambiguous_and_both_sure(
     assert all(match.confidence > 0.99 for match in copies)
 
 
+def test_recordings_one_after_the_other_are_not_ambiguous(
+    connection: Connection, stocked: dict[str, int], tmp_path: Path
+) -> None:
+    answer = ask(connection, tmp_path, np.concatenate([cut(0, start_sec=16), cut(1)]))
+    first, second = answer.matches
+    # Their bits agree with the clip equally well.
+    assert first.agreement == pytest.approx(second.agreement, abs=0.3)
+    assert answer.verdict == "match"
+
+
 def test_a_clip_judged_by_its_beginning_says_so(
     connection: Connection,
     stocked: dict[str, int],
