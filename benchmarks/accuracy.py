@@ -142,7 +142,7 @@ def build(connection: Connection, files: list[Path], options: argparse.Namespace
     ingest_sec = time.perf_counter() - began
     if options.distractors:
         distractors.fill(connection, options.distractors, console)
-    connection.execute("SELECT fpdb.compact()")
+    connection.execute("SELECT fpdb.compact(NULL)")
     # The delta's emptied pages are kept for the next recordings: they are nobody's bytes.
     connection.execute("VACUUM (FULL) fpdb.delta")
     connection.execute("ANALYZE")

@@ -41,6 +41,7 @@ from fingerprintdb.source import open_source
 from fingerprintdb.store import embeddings, migration
 from fingerprintdb.store.database import Connection, connect
 from fingerprintdb.store.embedded import embedded_server
+from fingerprintdb.store.index import compact_when_due
 from fingerprintdb.store.landmarks import copy_postings
 from fingerprintdb.store.match import Question, Scope, propose
 from fingerprintdb.store.profile import active_profile, mark_stored, register_profiles
@@ -175,7 +176,7 @@ def _seal(
             copy_sub_fingerprints(connection, row[0], profile_id, stored)
             mark_stored(connection, row[0], profile_id, len(drawn))
     with timed(found, "seal_sec"):
-        rows = connection.execute("SELECT action, postings FROM fpdb.compact()").fetchall()
+        rows = connection.execute("SELECT action, postings FROM fpdb.compact(NULL)").fetchall()
     # The delta's emptied pages are kept for the next recordings: they are nobody's bytes.
     connection.execute("VACUUM (FULL) fpdb.delta")
     return found | {"postings": float(sum(row[1] for row in rows if row[0] == "sealed"))}
@@ -183,10 +184,9 @@ def _seal(
 
 def _merged(connection: Connection) -> dict[str, float]:
     began = time.perf_counter()
-    rows = connection.execute("SELECT action, postings FROM fpdb.compact()").fetchall()
+    merged = float(compact_when_due(connection))
     connection.execute("ANALYZE")
     connection.execute("CHECKPOINT")
-    merged = float(sum(row[1] for row in rows if row[0] == "merged"))
     return {"merged_postings": merged, "merge_sec": time.perf_counter() - began}
 
 

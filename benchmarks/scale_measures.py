@@ -24,14 +24,14 @@ def sizes(connection: Connection) -> dict[str, float]:
     `live` leaves out the space that merging freed for the next merge: bytes of rows, measured on a
     sample, and of index entries.
     """
-    connection.execute("VACUUM (ANALYZE) fpdb.posting, fpdb.delta, fpdb.run, fpdb.block")
+    connection.execute("VACUUM (ANALYZE) fpdb.posting, fpdb.delta, fpdb.run, fpdb.tier, fpdb.block")
     row = connection.execute(
         "SELECT sum(pg_total_relation_size(c.oid)) FILTER (WHERE c.relname IN"
-        "  ('posting', 'delta', 'run', 'block')), sum(pg_total_relation_size(c.oid))"
+        "  ('posting', 'delta', 'tier', 'run', 'block')), sum(pg_total_relation_size(c.oid))"
         "  FILTER (WHERE c.relname = 'sub_fingerprint'),"
         " (SELECT count(*) FROM fpdb.asset), (SELECT sum(postings) FROM fpdb.block),"
         " (SELECT reltuples FROM pg_class WHERE oid = 'fpdb.posting'::regclass),"
-        " sum(pg_total_relation_size(c.oid)) FILTER (WHERE c.relname IN ('run', 'block')),"
+        " sum(pg_total_relation_size(c.oid)) FILTER (WHERE c.relname IN ('tier', 'run', 'block')),"
         " (SELECT count(*) FROM fpdb.run),"
         " (SELECT sum(duration_sec) FROM fpdb.asset)"
         " FROM pg_class c WHERE c.relnamespace = 'fpdb'::regnamespace AND c.relkind = 'r'"

@@ -107,7 +107,8 @@ PROFILES = {profile.name: profile for profile in (ACCURATE, COMPACT)}
 
 PLAIN = Probe(oversampling=1, peaks_per_cell=4, fan_out=5, border=0.0, max_hashes=3_000)
 """As dense as a reference, some 140 hashes a second: finds nine of ten clips at 0 dB of noise."""
-QUICK = Probe(oversampling=1, peaks_per_cell=4, fan_out=5, border=0.0, max_hashes=1_600)
-"""Half of PLAIN's hashes for a clip of 5 s or more: a look-up costs as much as ten postings."""
+QUICK = Probe(oversampling=1, peaks_per_cell=4, fan_out=5, border=0.0, max_hashes=1_100)
+"""A third of PLAIN's hashes for a clip of 5 s, some 230 for any longer one: a look-up costs as much
+as ten postings."""
 WIDE = Probe()
 """Ten times as many hashes, for what is buried deeper."""

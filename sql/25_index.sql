@@ -1,6 +1,6 @@
 -- What it answers: where hashes occur, from packed runs and the newest rows together.
 -- Who calls it: fpdb.landmark_alignments, fpdb.match_asset, people.
--- What must be true: only this file and 26_compaction.sql know how postings are stored, and what removes them.
+-- What must be true: only this file, 26_merge.sql and 27_compaction.sql know how postings are stored.
 
 -- A hash is mixed before it is cut into key and residual: hash * 0x9e3779 mod 2^24, undone by
 -- 0xb382c9. Of 34 million postings with real statistics, a posting then shares its row with 209 others
@@ -178,13 +178,13 @@ BEGIN
         FROM clip, (SELECT array_agg(vote ORDER BY vote) AS votes FROM vote) v
     ),
     -- How many votes three neighbouring lines must hold for some 4,000 of them to remain: measured on
-    -- 2,000 of the votes, as nothing is known of how the others lie.
+    -- 500 of the votes, as nothing is known of how the others lie.
     level AS MATERIALIZED (
         SELECT coalesce((
             SELECT m FROM unnest(ARRAY[2, 3, 4, 5, 6, 8, 11, 16, 23, 32, 45]) AS m
             WHERE (
-                SELECT count(*) * greatest(1, s.count / 2000)
-                FROM generate_series(2, s.count - m + 1, greatest(1, s.count / 2000)) AS n
+                SELECT count(*) * greatest(1, s.count / 500)
+                FROM generate_series(2, s.count - m + 1, greatest(1, s.count / 500)) AS n
                 WHERE (s.votes[n + m - 1] >> s.bits) - (s.votes[n] >> s.bits) <= 2
                     AND s.votes[n - 1] >> s.bits <> s.votes[n] >> s.bits
             ) <= 4000

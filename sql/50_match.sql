@@ -102,8 +102,9 @@ BEGIN
         FROM judged j ORDER BY j.asset_id, j.log_odds DESC, j.aligned DESC, j.candidate
     ),
     vector AS MATERIALIZED (
-        SELECT * FROM fpdb.match_vectors(coalesce(embeddings, '{}'), coalesce(segment_starts, '{}'), model, 50, 0,
+        SELECT * FROM fpdb.match_vectors(embeddings, coalesce(segment_starts, '{}'), model, 50, 0,
             evidence.collection, evidence.content_type, evidence.metadata, exclude_asset)
+        WHERE cardinality(embeddings) > 0 -- so that it is not called for nothing
     ),
     -- Two witnesses of one place: the alignment is false only if both err (noisy-or).
     both_kinds AS (

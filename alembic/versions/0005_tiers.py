@@ -70,6 +70,7 @@ DROP FUNCTION IF EXISTS fpdb.compact(bigint);
 DROP FUNCTION IF EXISTS fpdb.seal(smallint, bigint);
 DROP FUNCTION IF EXISTS fpdb.begin_merge(int[]);
 DROP FUNCTION IF EXISTS fpdb.advance_merge(int, bigint, bigint);
+DROP FUNCTION IF EXISTS fpdb.mergeable_tiers(int[]);
 DROP FUNCTION IF EXISTS fpdb.run_shape(int, bigint);
 DROP FUNCTION IF EXISTS fpdb.landmark_log_odds(fpdb.coefficients, float8, float8);
 DROP FUNCTION IF EXISTS fpdb.bit_log_odds(fpdb.coefficients, float8, float8, float8, int);

@@ -49,15 +49,13 @@ def _steps() -> Generator[bytes, Rows, int]:
     """Yield the statements to execute, take their rows, and return how many postings were written."""
     written = unclaimed = 0
     while True:
-        # A full step may have left work that nobody calls due.
-        if not written or step < STEP_POSTINGS:
-            ((is_due,),) = yield b"SELECT fpdb.compaction_is_due()"
-            if not is_due:
-                return written
+        ((is_due,),) = yield b"SELECT fpdb.compaction_is_due()"
+        if not is_due:
+            return written
         rows = yield b"SELECT postings FROM fpdb.compact(%d)" % STEP_POSTINGS
         step = sum(postings or 0 for (postings,) in rows)
         if not step:
-            return written  # another session is at it, or there was nothing left alive
+            return written  # another session is at it, or holds what is to be merged
         written += step
         unclaimed += step
         ((packed,),) = yield b"SELECT coalesce(sum(postings), 0)::bigint FROM fpdb.run"

@@ -149,14 +149,12 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     -- The delta is counted no further than matters: it may be long, and workers ask every minute.
-    SELECT EXISTS (SELECT FROM fpdb.delta OFFSET greatest(100000, b.postings / 50))
-        OR r.postings - b.postings > greatest(100000, r.postings * 0.3)
-        OR EXISTS (SELECT FROM fpdb.run WHERE merged_to IS NOT NULL)
-    FROM (SELECT coalesce(sum(postings), 0)::bigint AS postings FROM fpdb.run) r,
-        (SELECT coalesce(sum(postings), 0)::bigint AS postings FROM fpdb.block) b
+    SELECT EXISTS (SELECT FROM fpdb.delta OFFSET greatest(100000, (SELECT sum(b.postings) FROM fpdb.block b) / 50))
+        OR EXISTS (SELECT FROM fpdb.run r WHERE r.merged_to IS NOT NULL)
+        OR (SELECT m.tiers IS NOT NULL FROM fpdb.mergeable_tiers() m)
 $$;
 COMMENT ON FUNCTION fpdb.compaction_is_due() IS
-    'Whether fpdb.compact() is worth its time: a fiftieth of the landmarks are not packed, three tenths of those packed are dead, or a merge is to be continued.';
+    'Whether fpdb.compact() is worth its time: a fiftieth of the landmarks are not packed, tiers wait to be merged, or three tenths of one are dead.';
 
 CREATE OR REPLACE FUNCTION fpdb.check_index() RETURNS TABLE (run_id int, problem text, asset_ids bigint[])
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 10

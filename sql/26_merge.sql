@@ -16,23 +16,15 @@ $$;
 COMMENT ON FUNCTION fpdb.run_shape(int, bigint) IS
     'How the 31 bits of an entry are shared by hash and block in a run of so many blocks (at most 2^17) and postings.';
 
-CREATE OR REPLACE FUNCTION fpdb.begin_merge(OUT tier_id int, INOUT busy int[]) RETURNS record
-LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION fpdb.mergeable_tiers(
+    busy int[] DEFAULT '{}', OUT profile_id smallint, OUT tiers int[]
+)
+LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
-#variable_conflict use_column
-DECLARE
-    block_limit CONSTANT int := 1 << 17; -- block numbers that fit an entry beside 14 bits of frame
-    new_profile smallint;
-    sources int[];
-    offsets int[];
-    first int;
-    last int;
-    alive_postings bigint;
-BEGIN
     -- Every tier is to hold more than three times all smaller ones together, so that few are asked; and
-    -- what is three tenths dead is written again.
+    -- what is three tenths dead is written again. A block's number must fit an entry beside 14 bits of frame.
     WITH alive AS (
         SELECT t.tier_id, t.profile_id, r.postings, r.blocks, coalesce(b.postings, 0)::bigint AS alive
         FROM fpdb.tier t JOIN fpdb.run r USING (tier_id) LEFT JOIN (
@@ -48,14 +40,33 @@ BEGIN
     ),
     due AS (
         SELECT profile_id, max(place) AS places FROM ascending
-        WHERE place > 1 AND alive <= 3 * (together - alive) AND blocks_together <= block_limit
+        WHERE place > 1 AND alive <= 3 * (together - alive) AND blocks_together <= 1 << 17
         GROUP BY profile_id
     )
-    SELECT a.profile_id, array_agg(a.tier_id ORDER BY a.tier_id) INTO new_profile, sources
+    SELECT a.profile_id, array_agg(a.tier_id)
     FROM ascending a LEFT JOIN due d USING (profile_id)
     WHERE (a.place <= d.places OR (d.places IS NULL AND a.alive <= 0.7 * a.postings))
     GROUP BY a.profile_id, CASE WHEN d.places IS NULL THEN a.tier_id END
-    ORDER BY count(*) DESC LIMIT 1;
+    ORDER BY count(*) DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION fpdb.mergeable_tiers(int[]) IS
+    'The tiers of a profile that are worth merging, or one that is worth writing again without what is dead; NULL where none is. Those in `busy` are left alone.';
+
+CREATE OR REPLACE FUNCTION fpdb.begin_merge(OUT tier_id int, INOUT busy int[]) RETURNS record
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    new_profile smallint;
+    sources int[];
+    contested int[];
+    first int;
+    last int;
+    alive_postings bigint;
+BEGIN
+    SELECT m.profile_id, m.tiers INTO new_profile, sources FROM fpdb.mergeable_tiers(busy) m;
     IF sources IS NULL THEN
         RETURN;
     END IF;
@@ -64,15 +75,15 @@ BEGIN
         WITH free AS MATERIALIZED (
             SELECT b.tier_id FROM fpdb.block b WHERE b.tier_id = ANY (sources) FOR UPDATE SKIP LOCKED
         )
-        SELECT array_agg(b.tier_id) INTO STRICT offsets
+        SELECT array_agg(b.tier_id) INTO contested
         FROM (SELECT b.tier_id, count(*) AS blocks FROM fpdb.block b WHERE b.tier_id = ANY (sources) GROUP BY 1) b
         LEFT JOIN (SELECT f.tier_id, count(*) AS blocks FROM free f GROUP BY 1) f USING (tier_id)
         WHERE b.blocks IS DISTINCT FROM f.blocks;
-        IF offsets IS NOT NULL THEN
+        IF contested IS NOT NULL THEN
             RAISE SQLSTATE 'FP001';
         END IF;
     EXCEPTION WHEN SQLSTATE 'FP001' THEN
-        busy := busy || offsets;
+        busy := busy || contested;
         SELECT m.tier_id, m.busy INTO tier_id, busy FROM fpdb.begin_merge(busy) m;
         RETURN;
     END;
