@@ -24,9 +24,9 @@ SAME_PLACE_SEC = 0.1
 """What two searches may differ by in where they put a clip; a loop's repeats lie further apart."""
 
 QUICK_POSTINGS = 8_000
-"""Of 354 clips of 5 s, 55 of them strangers, among 10,000 recordings, 187 end at this stage with 230
-hashes and 8,000 postings, 194 with 350 and 16,000, 181 with 175 and 8,000; the wide stage finds most
-of the rest."""
+"""Of 354 clips of 5 s, 55 of them strangers, among 10,000 recordings, 187 end at this stage with
+230 hashes and 8,000 postings, 194 with 350 and 16,000, 181 with 175 and 8,000; the wide stage finds
+most of the rest."""
 PLAIN_POSTINGS = 50_000
 WIDE_POSTINGS = 300_000
 

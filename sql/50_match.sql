@@ -68,6 +68,10 @@ DECLARE
     around int := round(5 / fpdb.frame_sec());
 BEGIN
     PERFORM fpdb.require_question(hashes, frames, profile);
+    IF (tempo > 0 AND tempo < 'infinity') IS NOT TRUE THEN
+        RAISE EXCEPTION 'tempo must be a factor above 0, not %', coalesce(tempo::text, 'NULL')
+            USING ERRCODE = 'numeric_value_out_of_range';
+    END IF;
     RETURN QUERY
     WITH alignment AS MATERIALIZED (
         SELECT row_number() OVER ()::int AS candidate, l.*

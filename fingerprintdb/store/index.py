@@ -11,8 +11,8 @@ STEP_POSTINGS = 1 << 23
 """What one transaction packs or merges, in some twenty seconds."""
 
 RECLAIM_SHARE = 1 / 16
-"""A merge frees as much as it writes: reclaimed each time that it is so much of the whole, the table
-grows by little more."""
+"""A merge frees as much as it writes: reclaimed each time that it is so much of the whole, the
+table grows by little more."""
 
 Rows = list[tuple[Any, ...]]
 
@@ -46,7 +46,7 @@ async def compact_meanwhile(url: str) -> int:
 
 
 def _steps() -> Generator[bytes, Rows, int]:
-    """Yield the statements to execute, take their rows, and return how many postings were written."""
+    """Yield statements to execute, take their rows, and return how many postings were written."""
     written = unclaimed = 0
     while True:
         ((is_due,),) = yield b"SELECT fpdb.compaction_is_due()"

@@ -43,8 +43,19 @@ def answer_query(
     matches: "list[Match]",
     processing_time_ms: float,
 ) -> None:
-    """Write the matches and the end of the query; the notification leaves with the commit."""
+    """Write the matches and the end of the query; the notification leaves with the commit.
+
+    What was deleted since the search is no answer any more.
+    """
     with connection.transaction():
+        held = connection.execute(
+            "SELECT asset_id FROM fpdb.asset WHERE asset_id = ANY (%s) FOR KEY SHARE",
+            ([match.asset_id for match in matches],),
+        ).fetchall()
+        left = {asset_id for (asset_id,) in held}
+        if matches and not left:
+            verdict = "no match"
+        matches = [match for match in matches if match.asset_id in left]
         connection.execute("DELETE FROM fpdb.query_match WHERE query_id = %s", (query_id,))
         connection.cursor().executemany(
             "INSERT INTO fpdb.query_match VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",

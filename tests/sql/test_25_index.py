@@ -702,7 +702,9 @@ def test_the_index_is_read_by_its_keys(library: Library) -> None:
             compact(library)
     for analyzed in (False, True):
         if analyzed:
-            library.connection.execute("ANALYZE fpdb.delta, fpdb.posting, fpdb.block, fpdb.run, fpdb.tier")
+            library.connection.execute(
+                "ANALYZE fpdb.delta, fpdb.posting, fpdb.block, fpdb.run, fpdb.tier"
+            )
         plan = library.plan("landmark_votes", 5000, "NULL, NULL, NULL, NULL, 2000000, 400")
         assert "posting_pkey" in plan
         assert "delta_hash_idx" in plan

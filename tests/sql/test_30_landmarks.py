@@ -255,7 +255,9 @@ def test_random_landmarks_never_match(library: Library) -> None:
 
 
 def test_more_votes_make_surer_and_more_chance_less_sure(library: Library) -> None:
-    confidence = "SELECT fpdb.probability(fpdb.landmark_log_odds(c, %s, %s)) FROM fpdb.coefficients c"
+    confidence = (
+        "SELECT fpdb.probability(fpdb.landmark_log_odds(c, %s, %s)) FROM fpdb.coefficients c"
+    )
     by_votes = [library.value(confidence, votes, 4) for votes in (0, 4, 8, 16, 32, 1000)]
     assert by_votes == sorted(by_votes)
     assert 0 <= by_votes[0] < 0.1

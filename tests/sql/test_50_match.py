@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from library import Library, Vectors, excerpt, random_landmarks, random_vectors
 from pgvector import Vector
@@ -249,3 +250,9 @@ def test_an_asset_without_evidence_or_unknown_has_no_duplicates(library: Library
     bare = library.add()
     for asset_id in (bare, 999_999):
         assert library.rows("SELECT * FROM fpdb.match_asset(%s)", asset_id) == []
+
+
+@pytest.mark.parametrize("tempo", [0.0, -1.0, None, float("nan"), float("inf")])
+def test_a_tempo_that_is_none_is_refused(library: Library, tempo: float | None) -> None:
+    with pytest.raises(psycopg.errors.NumericValueOutOfRange, match="tempo must be a factor"):
+        match(library, record(library, 1).landmarks, tempo=tempo)

@@ -188,3 +188,14 @@ def test_a_failed_query_keeps_its_reason(library: Library) -> None:
     assert library.rows("SELECT status, error, finished_at IS NULL FROM fpdb.query") == [
         ("failed", "gone", False)
     ]
+
+
+def test_what_was_deleted_since_the_search_is_no_answer(library: Library) -> None:
+    gone, kept = library.add(), library.add()
+    query_id = insert(library)
+    found = [match(gone), match(kept, 0.8)]
+    library.connection.execute("DELETE FROM fpdb.asset WHERE asset_id = %s", (gone,))
+    answer_query(library.connection, query_id, "match", found, 5.0)
+    assert library.rows("SELECT asset_id, rank FROM fpdb.query_match") == [(kept, 1)]
+    answer_query(library.connection, query_id, "match", found[:1], 5.0)
+    assert library.rows("SELECT verdict, found FROM fpdb.query") == [("no match", False)]
