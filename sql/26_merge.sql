@@ -52,7 +52,7 @@ $$;
 COMMENT ON FUNCTION fpdb.mergeable_tiers(int[]) IS
     'The tiers of a profile that are worth merging, or one that is worth writing again without what is dead; NULL where none is. Those in `busy` are left alone.';
 
-CREATE OR REPLACE FUNCTION fpdb.begin_merge(OUT tier_id int, INOUT busy int[]) RETURNS record
+CREATE OR REPLACE FUNCTION fpdb.begin_merge(OUT tier_id int, INOUT busy int[] DEFAULT '{}') RETURNS record
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET jit = off

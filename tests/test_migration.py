@@ -293,6 +293,48 @@ def test_the_active_profile_survives_a_downgrade_to_0003_and_the_way_back(
         assert library.rows(every) == landmarks
 
 
+@pytest.mark.parametrize("merge", ["not begun", "halfway", "complete"])
+def test_0004_and_back_keep_every_landmark(migrated_url: str, merge: str) -> None:
+    """A merge halfway is unknown to the former release: what it holds waits to be packed."""
+    rng = np.random.default_rng(1)
+    with connect(migrated_url) as connection:
+        library = Library(connection)
+        parts = [random_landmarks(rng, duration_sec=400) for _ in range(4)]
+        ids = []
+        for part in parts:
+            ids.append(library.add(part))
+            if len(ids) in (1, 3):
+                library.rows("SELECT fpdb.seal(profile_id, NULL) FROM fpdb.profile WHERE is_active")
+        library.connection.execute("DELETE FROM fpdb.asset WHERE asset_id = %s", (ids.pop(1),))
+        parts.pop(1)
+        if merge != "not begun":
+            tier_id = library.value("SELECT tier_id FROM fpdb.begin_merge()")
+            most = 1 if merge == "halfway" else None
+            library.rows("SELECT fpdb.advance_merge(%s, %s, 500)", tier_id, most)
+        every = "SELECT asset_id, hash, frame FROM fpdb.landmark ORDER BY 1, 3, 2"
+        landmarks = library.rows(every)
+        assert len(landmarks) == sum(map(len, parts))
+        runs = library.value("SELECT count(*) FROM fpdb.run")
+        assert runs == {"not begun": 2, "halfway": 3, "complete": 1}[merge]
+        alembic.command.downgrade(config(migrated_url), "0004")
+        packed = library.value("SELECT coalesce(sum(postings), 0) FROM fpdb.block")
+        waiting = library.value("SELECT count(*) FROM fpdb.delta")
+        assert packed + waiting == len(landmarks)
+        assert (packed == 0) == (merge == "halfway")
+        migration.upgrade(migrated_url)
+        assert library.rows(every) == landmarks
+        library.rows("SELECT fpdb.compact()")
+        assert library.rows(every) == landmarks
+        assert library.rows("SELECT * FROM fpdb.check_index()") == []
+        for asset_id, part in zip(ids, parts, strict=True):
+            found = library.rows(
+                "SELECT asset_id FROM fpdb.match_landmarks(%s, %s)",
+                part.hashes[:400].tolist(),
+                part.frames[:400].tolist(),
+            )
+            assert found == [(asset_id,)]
+
+
 def test_what_0003_stored_takes_the_profile_of_its_asset(empty_url: str) -> None:
     """A collection that was moving to another profile when it was upgraded."""
     rng = np.random.default_rng(1)
