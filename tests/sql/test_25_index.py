@@ -531,6 +531,21 @@ def test_numbers_of_what_died_first_are_given_back(library: Library) -> None:
     assert library.value("SELECT sum(blocks) FROM fpdb.tier") < 40
 
 
+def test_a_clock_that_jumps_does_no_harm(library: Library) -> None:
+    stored = two_tiers(library)
+    for at in ("2100-01-01", "1970-01-01"):
+        library.connection.execute(
+            "UPDATE fpdb.tier SET created_at = %s WHERE tier_id IN"
+            " (SELECT tier_id FROM fpdb.tier ORDER BY random() LIMIT 1)",
+            (at,),
+        )
+        part = random_landmarks(np.random.default_rng(len(stored)), duration_sec=10)
+        stored[library.add(part)] = part
+        compact(library)
+        assert_equals_oracle(library, stored, part)
+    assert library.rows("SELECT * FROM fpdb.check_index()") == []
+
+
 def test_a_merge_that_is_killed_goes_on_where_it_was(library: Library, migrated_url: str) -> None:
     stored = two_tiers(library)
     for _ in range(5):
