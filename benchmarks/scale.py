@@ -1,6 +1,6 @@
 """Grows a collection from a hundred recordings on, and measures what it costs to store and to ask.
 
-`python -m benchmarks.scale MUSIC_DIR …` ingests a few real pieces through the product, then adds
+`python -m benchmarks.scale [MUSIC_DIR …]` ingests a few real pieces through the product, then adds
 synthetic recordings with their statistics (benchmarks.distractors). Some come as a user's would, by
 COPY into fpdb.delta and fpdb.compact(); the rest as packed runs, which fpdb.compact() merges.
 """
@@ -30,6 +30,7 @@ from benchmarks.scale_measures import (
     warm,
 )
 from benchmarks.scale_report import draw, show
+from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
 from fingerprintdb.cascade import Search, question, searches
 from fingerprintdb.clip import hear
 from fingerprintdb.embedding import load
@@ -55,13 +56,13 @@ Questions = dict[str, list[Question]]
 def main() -> None:
     """Run the benchmark and print its tables, or one JSON object."""
     options = _options()
-    files = music_in(options.music)[: options.pieces]
-    if not files:
-        sys.exit(f"no music in {', '.join(map(str, options.music))}")
     console = Console(stderr=True)
     kept = nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory("-scale")
     with kept as folder:
-        report = _grown(Path(folder), files, options, console)
+        files = music_in(options.music or [_album(Path(folder) / "album", console)])
+        if not files:
+            sys.exit(f"no music in {', '.join(map(str, options.music))}")
+        report = _grown(Path(folder), files[: options.pieces], options, console)
     print(json.dumps(report)) if options.json else show(report)
     if options.plot:
         draw(report, options.plot)
@@ -69,7 +70,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("music", type=Path, nargs="+")
+    parser.add_argument("music", type=Path, nargs="*", help="default: the album of the demo")
     parser.add_argument(
         "--recordings",
         default="100,1000",
@@ -88,6 +89,14 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     options.sizes = sorted({int(text) for text in options.recordings.split(",") if text})
     return options
+
+
+def _album(folder: Path, console: Console) -> Path:
+    console.print("no music named: the statistics are those of the demo's synthesised album")
+    folder.mkdir(parents=True, exist_ok=True)
+    for piece in pieces():
+        encode(folder / f"{piece.file_stem}.flac", piece.samples, SAMPLE_RATE_HZ)
+    return folder
 
 
 def _grown(

@@ -142,7 +142,7 @@ def draw(report: dict[str, Any], folder: Path) -> None:
     right.set_ylim(bottom=0)
     for axes in (left, right):
         axes.set_xlabel("recordings")
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="lower right" if axes is left else "center right")
         axes.grid(alpha=0.3)
     figure.savefig(folder / "scale.png", dpi=120)
     plt.close(figure)

@@ -140,7 +140,7 @@ def _local_maxima(
 def _greatest(values: Spectrogram, reach: int, *, axis: int) -> Spectrogram:
     """Return the greatest of each value and its `reach` neighbours on either side.
 
-    Windows double in width with each pass (twice to four times as fast as scipy's maximum_filter1d).
+    Windows double in width with each pass: two to four times as fast as scipy's filter.
     """
     around = [(reach, reach) if other == axis else (0, 0) for other in range(values.ndim)]
     greatest = np.pad(values, around, constant_values=-np.inf).swapaxes(0, axis)

@@ -4,7 +4,6 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,9 +24,9 @@ TIER = "SELECT tier_id FROM fpdb.run WHERE merged_to IS NOT NULL"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(tmp_path: Path) -> Path:
     """The folder of a server that a test may kill."""
-    yield tmp_path / "server"
+    return tmp_path / "server"
 
 
 def stocked(url: str) -> dict[int, Landmarks]:
