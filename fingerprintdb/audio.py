@@ -32,6 +32,9 @@ av.logging.set_level(None)
 # registers cannot make FFmpeg read other files or hosts of the worker's. With the default it does.
 _OPTIONS: Final = {"protocol_whitelist": "none"}
 
+# FFmpeg looks through 5 MB of a wav file for another codec in disguise: 10 ms for a short clip.
+_WAV_OPTIONS: Final = _OPTIONS | {"probesize": "65536"}
+
 _COVER_ART: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 
 # A shorter gap in the time stamps is rounding: Matroska counts milliseconds, and whole Vorbis files
@@ -119,8 +122,10 @@ def _open(file: Path | BinaryIO) -> Iterator[tuple[InputContainer, AudioStream]]
         if not medium.seek(0, SEEK_END):
             raise AudioError("the file is empty", "supply it again: it holds no bytes")
         medium.seek(0)
+        options = _WAV_OPTIONS if medium.read(4) == b"RIFF" else _OPTIONS
+        medium.seek(0)
         try:
-            with av.open(medium, "r", options=_OPTIONS, metadata_errors="replace") as container:
+            with av.open(medium, "r", options=options, metadata_errors="replace") as container:
                 stream = container.streams.best("audio")
                 if not isinstance(stream, AudioStream):
                     if container.streams.video:
