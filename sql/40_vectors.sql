@@ -2,6 +2,22 @@
 -- Who calls it: fpdb.match, and people.
 -- What must be true: a vector is compared with vectors of its own model only; the LIMIT stands on the bare distance.
 
+CREATE OR REPLACE FUNCTION fpdb.assets_in_scope(
+    collection text, content_type text, metadata jsonb, min_duration_sec float8, max_duration_sec float8
+) RETURNS TABLE (asset_id bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    -- A body that is parsed here and now is inlined, so that an index of the asset's may serve.
+    SELECT a.asset_id FROM fpdb.asset a
+    WHERE (assets_in_scope.collection IS NULL OR a.collection = assets_in_scope.collection)
+        AND (assets_in_scope.content_type IS NULL OR a.content_type = assets_in_scope.content_type)
+        AND (assets_in_scope.metadata IS NULL OR a.metadata @> assets_in_scope.metadata)
+        AND (min_duration_sec IS NULL OR a.duration_sec >= min_duration_sec)
+        AND (max_duration_sec IS NULL OR a.duration_sec <= max_duration_sec);
+END;
+COMMENT ON FUNCTION fpdb.assets_in_scope(text, text, jsonb, float8, float8) IS
+    'The assets that filters leave; NULL does not narrow.';
+
 CREATE OR REPLACE FUNCTION fpdb.nearest_segments(
     query vector,
     k int DEFAULT 10,
@@ -10,7 +26,9 @@ CREATE OR REPLACE FUNCTION fpdb.nearest_segments(
     collection text DEFAULT NULL,
     content_type text DEFAULT NULL,
     metadata jsonb DEFAULT NULL,
-    exclude_asset bigint DEFAULT NULL
+    exclude_asset bigint DEFAULT NULL,
+    min_duration_sec float8 DEFAULT NULL,
+    max_duration_sec float8 DEFAULT NULL
 ) RETURNS TABLE (
     segment_id bigint, asset_id bigint, segment_index int,
     start_time_sec float8, end_time_sec float8, similarity float8
@@ -22,8 +40,12 @@ SET hnsw.ef_search = 40
 AS $$
 #variable_conflict use_column
 DECLARE
+    few CONSTANT int := 200; -- assets whose vectors are compared one by one in some milliseconds
     which smallint := coalesce(model, fpdb.active_model());
-    narrowed boolean := num_nonnulls(collection, content_type, metadata, exclude_asset) > 0;
+    narrowed boolean := num_nonnulls(collection, content_type, metadata, min_duration_sec, max_duration_sec) > 0;
+    assets bigint[];
+    segments bigint[];
+    distances float8[];
 BEGIN
     IF which IS NULL OR NOT EXISTS (SELECT FROM fpdb.model m WHERE m.model_id = which) THEN
         RAISE EXCEPTION 'there is no model %', coalesce(model::text, 'active in this database')
@@ -33,30 +55,114 @@ BEGIN
     IF query IS NULL OR vector_norm(query) = 0 THEN
         RETURN;
     END IF;
-    -- The scan of the graph looks at ef_search vectors, and k must be among them; the function's
-    -- own SET clause gives the caller's value back.
-    PERFORM set_config('hnsw.ef_search', greatest(40, least(1000, 2 * k))::text, true);
+    IF narrowed THEN
+        assets := ARRAY(SELECT s.asset_id FROM fpdb.assets_in_scope(nearest_segments.collection,
+            nearest_segments.content_type, nearest_segments.metadata, min_duration_sec, max_duration_sec) s
+            WHERE s.asset_id IS DISTINCT FROM exclude_asset LIMIT few + 1);
+    END IF;
+    IF NOT narrowed OR cardinality(assets) > few THEN
+        -- The scan of the graph looks at ef_search vectors, and k must be among them; the function's
+        -- own SET clause gives the caller's value back.
+        PERFORM set_config('hnsw.ef_search', greatest(40, least(1000, 2 * k))::text, true);
+        SELECT array_agg(n.segment_id), array_agg(n.distance) INTO segments, distances
+        FROM (
+            SELECT e.segment_id, e.embedding <=> query AS distance
+            FROM fpdb.embedding e
+            WHERE e.model_id = which AND (exclude_asset IS NULL OR e.asset_id <> exclude_asset)
+                AND (NOT narrowed OR EXISTS (
+                    SELECT FROM fpdb.assets_in_scope(nearest_segments.collection, nearest_segments.content_type,
+                        nearest_segments.metadata, min_duration_sec, max_duration_sec) s
+                    WHERE s.asset_id = e.asset_id))
+            ORDER BY e.embedding <=> query
+            LIMIT k
+        ) n;
+        -- Where a filter lets little through, the scan gave up (hnsw.max_scan_tuples) before it found k.
+        IF narrowed AND coalesce(cardinality(segments), 0) < k THEN
+            assets := ARRAY(SELECT s.asset_id FROM fpdb.assets_in_scope(nearest_segments.collection,
+                nearest_segments.content_type, nearest_segments.metadata, min_duration_sec, max_duration_sec) s
+                WHERE s.asset_id IS DISTINCT FROM exclude_asset);
+            segments := NULL;
+        END IF;
+    END IF;
+    IF segments IS NULL AND narrowed THEN
+        SELECT array_agg(n.segment_id), array_agg(n.distance) INTO segments, distances
+        FROM (
+            SELECT e.segment_id, e.embedding <=> query AS distance
+            FROM unnest(assets) AS s (asset_id)
+            CROSS JOIN LATERAL (
+                SELECT * FROM fpdb.embedding e WHERE e.model_id = which AND e.asset_id = s.asset_id OFFSET 0) e
+            ORDER BY 2
+            LIMIT k
+        ) n;
+    END IF;
     RETURN QUERY
-    WITH near AS MATERIALIZED (
-        SELECT e.segment_id, e.asset_id, e.embedding <=> query AS distance
-        FROM fpdb.embedding e
-        WHERE e.model_id = which AND (NOT narrowed OR EXISTS (
-            SELECT FROM fpdb.asset a WHERE a.asset_id = e.asset_id
-                AND (nearest_segments.collection IS NULL OR a.collection = nearest_segments.collection)
-                AND (nearest_segments.content_type IS NULL OR a.content_type = nearest_segments.content_type)
-                AND (nearest_segments.metadata IS NULL OR a.metadata @> nearest_segments.metadata)
-                AND (exclude_asset IS NULL OR a.asset_id <> exclude_asset)))
-        ORDER BY e.embedding <=> query
-        LIMIT k
-    )
-    SELECT n.segment_id, n.asset_id, s.segment_index, s.start_time_sec, s.end_time_sec, 1 - n.distance
-    FROM near n JOIN fpdb.segment s ON s.segment_id = n.segment_id
+    SELECT s.segment_id, s.asset_id, s.segment_index, s.start_time_sec, s.end_time_sec, 1 - n.distance
+    FROM unnest(segments, distances) AS n (segment_id, distance)
+    JOIN fpdb.segment s ON s.segment_id = n.segment_id
     WHERE n.distance <> 'NaN' AND (min_similarity IS NULL OR 1 - n.distance >= min_similarity)
     ORDER BY n.distance, n.segment_id;
 END
 $$;
-COMMENT ON FUNCTION fpdb.nearest_segments(vector, int, smallint, float8, text, text, jsonb, bigint) IS
-    'The k stored segments whose vectors of a model (default: the active one) are nearest to a vector; similarity is the cosine, 1 for the same.';
+COMMENT ON FUNCTION fpdb.nearest_segments(vector, int, smallint, float8, text, text, jsonb, bigint, float8, float8) IS
+    'The k stored segments whose vectors of a model (default: the active one) are nearest to a vector, of assets of a collection, content type, metadata and duration where given; similarity is the cosine, 1 for the same. As many rows as there are where a filter leaves k or more.';
+
+CREATE OR REPLACE FUNCTION fpdb.nearest_moments(
+    query vector,
+    k int DEFAULT 10,
+    model smallint DEFAULT NULL,
+    min_similarity float8 DEFAULT NULL,
+    collection text DEFAULT NULL,
+    content_type text DEFAULT NULL,
+    metadata jsonb DEFAULT NULL,
+    exclude_asset bigint DEFAULT NULL,
+    min_duration_sec float8 DEFAULT NULL,
+    max_duration_sec float8 DEFAULT NULL
+) RETURNS TABLE (asset_id bigint, start_sec float8, end_sec float8, similarity float8, segments int)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 10
+SET search_path = pg_catalog, @extschema:vector@, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    wanted int := 4 * k;
+    found int;
+    assets bigint[];
+    starts float8[];
+    ends float8[];
+    similarities float8[];
+    counts int[];
+BEGIN
+    LOOP
+        WITH near AS MATERIALIZED (
+            SELECT n.*, n.start_time_sec > coalesce(max(n.end_time_sec) OVER (PARTITION BY n.asset_id
+                ORDER BY n.start_time_sec ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), '-infinity') AS is_first
+            FROM fpdb.nearest_segments(query, wanted, model, min_similarity, nearest_moments.collection,
+                nearest_moments.content_type, nearest_moments.metadata, exclude_asset, min_duration_sec,
+                max_duration_sec) n
+        ),
+        moment AS (
+            SELECT n.asset_id, min(n.start_time_sec) AS start_sec, max(n.end_time_sec) AS end_sec,
+                max(n.similarity) AS similarity, count(*) AS segments
+            FROM (SELECT n.*, sum(n.is_first::int) OVER (PARTITION BY n.asset_id ORDER BY n.start_time_sec) AS moment
+                FROM near n) n
+            GROUP BY n.asset_id, n.moment
+        )
+        SELECT (SELECT count(*) FROM near), array_agg(m.asset_id), array_agg(m.start_sec), array_agg(m.end_sec),
+            array_agg(m.similarity), array_agg(m.segments)
+        INTO found, assets, starts, ends, similarities, counts
+        FROM moment m;
+        -- Neighbouring segments are one moment, so k moments may take more than 4 k segments.
+        EXIT WHEN coalesce(cardinality(assets), 0) >= k OR found < wanted OR wanted >= 64 * k;
+        wanted := wanted * 4;
+    END LOOP;
+    RETURN QUERY
+    SELECT * FROM unnest(assets, starts, ends, similarities, counts)
+        AS m (asset_id, start_sec, end_sec, similarity, segments)
+    ORDER BY m.similarity DESC, m.asset_id, m.start_sec
+    LIMIT k;
+END
+$$;
+COMMENT ON FUNCTION fpdb.nearest_moments(vector, int, smallint, float8, text, text, jsonb, bigint, float8, float8) IS
+    'The k moments that are nearest to a vector (of a sentence, say): near segments of an asset that touch are one, as similar as the most similar of them. The arguments are those of fpdb.nearest_segments.';
 
 CREATE OR REPLACE FUNCTION fpdb.similar_segments(
     segment_id bigint,

@@ -1,5 +1,5 @@
--- What it answers: a clip that plain SQL inserts into fpdb.query.
--- Who calls it: Postgres, as a trigger; workers answer.
+-- What it answers: a clip or a sentence that plain SQL puts into fpdb.query.
+-- Who calls it: Postgres, as a trigger, and people; workers answer.
 -- What must be true: queued in the user's transaction; the answer and its notification commit together.
 
 CREATE OR REPLACE FUNCTION fpdb.query_after_insert() RETURNS trigger
@@ -34,3 +34,23 @@ CREATE OR REPLACE TRIGGER query_after_insert AFTER INSERT ON fpdb.query
 CREATE OR REPLACE TRIGGER query_after_update AFTER UPDATE OF status ON fpdb.query
     FOR EACH ROW WHEN (new.status IN ('ready', 'failed') AND old.status IS DISTINCT FROM new.status)
     EXECUTE FUNCTION fpdb.query_after_update();
+
+CREATE OR REPLACE FUNCTION fpdb.query(
+    text text,
+    k int DEFAULT 10,
+    collection text DEFAULT NULL,
+    content_type text DEFAULT NULL,
+    metadata jsonb DEFAULT NULL,
+    min_duration_sec float8 DEFAULT NULL,
+    max_duration_sec float8 DEFAULT NULL
+) RETURNS bigint
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO fpdb.query (text, k, collection, content_type, metadata, min_duration_sec, max_duration_sec)
+    VALUES (query.text, query.k, query.collection, query.content_type, query.metadata, query.min_duration_sec,
+        query.max_duration_sec)
+    RETURNING query_id
+$$;
+COMMENT ON FUNCTION fpdb.query(text, int, text, text, jsonb, float8, float8) IS
+    'Asks in words and returns the query_id: a worker writes the moments into fpdb.query_moment and says NOTIFY fpdb_query.';

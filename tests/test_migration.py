@@ -415,7 +415,7 @@ def test_views_and_triggers_are_those_of_sql(fresh: Snapshot, database_url: str)
 
 def statements(text: str) -> list[str]:
     """Split a script after blanking bodies, strings and comments."""
-    for pattern in (r"\$\$.*?\$\$", r"--[^\n]*", r"'(?:[^']|'')*'"):
+    for pattern in (r"\$\$.*?\$\$", r"BEGIN ATOMIC.*?END", r"--[^\n]*", r"'(?:[^']|'')*'"):
         text = re.sub(pattern, "x", text, flags=re.DOTALL)
     return [part.strip().lstrip("x \n") for part in text.split(";") if part.strip()]
 

@@ -333,6 +333,32 @@ query = Table(
     Column("processing_time_ms", Float(53)),
     _timestamp("finished_at", required=False),
     Column("verdict", Text),
+    Column("text", Text),
+    Column("min_duration_sec", Float(53)),
+    Column("max_duration_sec", Float(53)),
+)
+
+query_moment = Table(
+    "query_moment",
+    metadata,
+    Column(
+        "query_id",
+        BigInteger,
+        ForeignKey("fpdb.query.query_id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("rank", Integer, primary_key=True, autoincrement=False),
+    Column(
+        "asset_id",
+        BigInteger,
+        ForeignKey("fpdb.asset.asset_id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("start_sec", Float(53), nullable=False),
+    Column("end_sec", Float(53), nullable=False),
+    Column("similarity", Float(53), nullable=False),
+    Index("query_moment_asset_id_idx", "asset_id"),
 )
 
 query_match = Table(
