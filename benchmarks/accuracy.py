@@ -38,7 +38,9 @@ from fingerprintdb.degradation import CONDITIONS
 from fingerprintdb.embedding import load
 from fingerprintdb.embedding.builtin import CONFIDENCE
 from fingerprintdb.encoding import encode
-from fingerprintdb.pipeline import Extractor, identify, ingest
+from fingerprintdb.extractor import Extractor
+from fingerprintdb.identification import identify
+from fingerprintdb.pipeline import ingest
 from fingerprintdb.store import embeddings, migration
 from fingerprintdb.store.database import Connection, connect
 from fingerprintdb.store.embedded import embedded_server

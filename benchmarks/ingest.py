@@ -26,7 +26,8 @@ from fingerprintdb.audio import decode
 from fingerprintdb.embedding import load
 from fingerprintdb.embedding.builtin import CONFIDENCE
 from fingerprintdb.encoding import encode
-from fingerprintdb.pipeline import Extractor, process_landmarks
+from fingerprintdb.extractor import Extractor
+from fingerprintdb.pipeline import process_landmarks
 from fingerprintdb.profile import ACCURATE
 from fingerprintdb.store import asset as assets
 from fingerprintdb.store import embeddings, migration

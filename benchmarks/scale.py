@@ -37,7 +37,9 @@ from fingerprintdb.embedding import load
 from fingerprintdb.embedding.builtin import CONFIDENCE
 from fingerprintdb.encoding import encode
 from fingerprintdb.extraction import Timings
-from fingerprintdb.pipeline import Extractor, identify, ingest
+from fingerprintdb.extractor import Extractor
+from fingerprintdb.identification import identify
+from fingerprintdb.pipeline import ingest
 from fingerprintdb.source import open_source
 from fingerprintdb.store import embeddings, migration
 from fingerprintdb.store.database import Connection, connect

@@ -21,7 +21,7 @@ from fingerprintdb.degradation import degrade
 from fingerprintdb.encoding import encode
 from fingerprintdb.errors import FingerprintError
 from fingerprintdb.extraction import Timings
-from fingerprintdb.pipeline import Extractor
+from fingerprintdb.extractor import Extractor
 from fingerprintdb.store.calibration import Sampled, Verdict, content_of
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.match import Match, Scope

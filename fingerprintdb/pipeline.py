@@ -1,89 +1,41 @@
-"""Takes a recording from its source into the store, and a clip from its source to its matches."""
+"""Takes a recording from its source into the store."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from threading import Lock
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from fingerprintdb.audio import AudioError
-from fingerprintdb.cascade import Answer, search
-from fingerprintdb.clip import MAX_SEC, hear
-from fingerprintdb.embedding import Embedder, ModelError, load
 from fingerprintdb.extraction import (
     ReferenceLandmarks,
     Timings,
     Windowing,
-    booked,
     extract,
     extract_embeddings,
     extract_landmarks,
 )
-from fingerprintdb.source import MAX_BYTES, Source, SourceError, open_source, redact
+from fingerprintdb.extractor import Extractor
+from fingerprintdb.source import Source, SourceError, redact
 from fingerprintdb.store import asset as assets
-from fingerprintdb.store import library
 from fingerprintdb.store.asset import Claim
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.embeddings import (
-    Model,
-    active_model,
     copy_segments,
     store_embeddings,
 )
 from fingerprintdb.store.landmarks import copy_landmarks, store_landmarks
-from fingerprintdb.store.match import Scope, similar_to
 from fingerprintdb.store.profile import (
     ProfileChangedError,
     active_profile,
     hold_profile,
     read_profile,
 )
-from fingerprintdb.store.query import Query, answer_query
 from fingerprintdb.warp import AS_RECORDED, Warp
 
 SHIPPED_TAGS = ("album", "genre", "date", "track", "composer")
 """Tags that go to asset.metadata; title and artist have columns of their own."""
-
-
-@dataclass(slots=True)
-class Extractor:
-    """The stages as a database wants them: with its active model, loaded once."""
-
-    max_source_bytes: int = MAX_BYTES
-    _loaded: tuple[Model, Embedder] | None = field(default=None, repr=False)
-    _loading: Lock = field(default_factory=Lock, repr=False)
-
-    def embedder(self, connection: Connection) -> tuple[Model, Embedder]:
-        """Return the active model and its embedder; ModelError where they are not the same."""
-        model = active_model(connection)
-        with self._loading:
-            return model, self._load(model)
-
-    def _load(self, model: Model) -> Embedder:
-        if self._loaded is None or self._loaded[0] != model:
-            embedder = load(model.source)
-            if embedder.revision != model.revision:
-                raise ModelError(
-                    f"the weights of {model.name} on this machine are of revision"
-                    f" {embedder.revision}, the database's vectors of {model.revision}",
-                    f"put revision {model.revision} here, or run"
-                    f" `fpdb init --model {model.source}` to change the database's model",
-                )
-            self._loaded = (model, embedder)
-        return self._loaded[1]
-
-    @contextmanager
-    def open(self, uri: str | None, content: bytes | None = None) -> Iterator[Source]:
-        """Open a source within the size limit; an AudioError from within names it."""
-        try:
-            with open_source(uri, content, max_bytes=self.max_source_bytes) as source:
-                yield source
-        except AudioError as error:
-            name = redact(uri) if uri else "the content"
-            raise AudioError(f"{name}: {error.message}", error.remedy) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +53,6 @@ class Ingested:
     error: str | None = None
     work_id: int | None = None
     warp: Warp = AS_RECORDED
-
-
-@dataclass(frozen=True, slots=True)
-class Identified:
-    """The answer for one clip."""
-
-    answer: Answer
-    timings_ms: dict[str, float]
-    is_whole: bool = True
-    """False where only the beginning of a long clip was judged."""
 
 
 def process_landmarks(connection: Connection, job: Claim, extractor: Extractor) -> dict[str, float]:
@@ -149,58 +91,6 @@ def process_embeddings(
     store_embeddings(connection, job, model.model_id, segments)
     timings.add("store", began)
     return timings.ms
-
-
-def process_query(connection: Connection, query: Query, extractor: Extractor) -> Answer:
-    """Identify a clip of fpdb.query and write the answer."""
-    began = time.perf_counter()
-    # A name that is misspelt finds nothing, which is not the answer that nothing is there.
-    if query.collection is not None:
-        library.require_collection(connection, query.collection)
-    if query.content_type is not None:
-        library.require_content_type(connection, query.content_type)
-    scope = Scope(
-        k=query.k,
-        collection=query.collection,
-        content_type=query.content_type,
-        metadata=query.metadata,
-    )
-    found = identify(connection, extractor, scope, uri=query.uri, content=query.content)
-    elapsed_ms = (time.perf_counter() - began) * 1000
-    answer = found.answer
-    answer_query(connection, query.query_id, answer.verdict, answer.matches, elapsed_ms)
-    return answer
-
-
-def identify(
-    connection: Connection,
-    extractor: Extractor,
-    scope: Scope,
-    *,
-    uri: str | None = None,
-    content: bytes | None = None,
-    with_vectors: bool = True,
-) -> Identified:
-    """Return what a clip is."""
-    timings = Timings()
-    heard_by = extractor.embedder(connection) if with_vectors else None
-    began = time.perf_counter()
-    with extractor.open(uri, content) as source:
-        timings.add("open", began)
-        clip = hear(source, active_profile(connection)[1], timings)
-        with booked(timings, "match"):
-            answer = search(connection, clip, heard_by, scope)
-    return Identified(answer, timings.ms, is_whole=clip.duration_sec < MAX_SEC)
-
-
-def similar(
-    connection: Connection, extractor: Extractor, scope: Scope, uri: str
-) -> list[dict[str, Any]]:
-    """Return the stored assets that sound most like a clip."""
-    model, embedder = extractor.embedder(connection)
-    with extractor.open(uri) as source:
-        windows = hear(source, active_profile(connection)[1], Timings()).windows(embedder)
-    return similar_to(connection, windows, model_id=model.model_id, scope=scope)
 
 
 def ingest(

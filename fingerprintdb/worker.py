@@ -17,12 +17,9 @@ from procrastinate.jobs import Job, Status
 from psycopg_pool import ConnectionPool
 
 from fingerprintdb.errors import FingerprintError
-from fingerprintdb.pipeline import (
-    Extractor,
-    process_embeddings,
-    process_landmarks,
-    process_query,
-)
+from fingerprintdb.extractor import Extractor
+from fingerprintdb.identification import process_query
+from fingerprintdb.pipeline import process_embeddings, process_landmarks
 from fingerprintdb.store import asset as assets
 from fingerprintdb.store.asset import Claim, Kind
 from fingerprintdb.store.database import Connection, DatabaseUnreachableError, connect, pool
@@ -108,20 +105,20 @@ class Jobs:
         self._extract("embedding", process_embeddings, context, asset_id, revision)
 
     def query(self, context: JobContext, *, query_id: int) -> None:
-        """Identify a clip of fpdb.query."""
+        """Answer a clip or a sentence of fpdb.query."""
         with self.connections.connection() as connection:
             query = claim_query(connection, query_id)
         if query is None:
             return
         try:
             with self.connections.connection() as connection:
-                answer = process_query(connection, query, self.extractor)
+                told = process_query(connection, query, self.extractor)
         except Exception as error:
             _log_failure(f"query {query_id}", error)
             with self.connections.connection() as connection:
                 fail_query(connection, query_id, _reason(error), again=self._again(error, context))
             raise
-        logger.info("query %d: %s", query_id, answer.verdict)
+        logger.info("query %d: %s", query_id, told)
 
     def _extract(
         self,

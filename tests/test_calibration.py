@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
 from fingerprintdb.calibration import DURATIONS_SEC, examine, most_negatives, passages, said
 from fingerprintdb.encoding import encode
-from fingerprintdb.pipeline import Extractor, ingest
+from fingerprintdb.extractor import Extractor
+from fingerprintdb.pipeline import ingest
 from fingerprintdb.store.calibration import (
     Sampled,
     feedback,

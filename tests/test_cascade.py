@@ -12,7 +12,9 @@ from fingerprintdb.audio import AudioError, Samples
 from fingerprintdb.cascade import Answer, searches
 from fingerprintdb.degradation import degrade
 from fingerprintdb.encoding import encode
-from fingerprintdb.pipeline import Extractor, identify, ingest
+from fingerprintdb.extractor import Extractor
+from fingerprintdb.identification import identify
+from fingerprintdb.pipeline import ingest
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.match import Scope
 

@@ -15,8 +15,9 @@ from fingerprintdb.drawing import DrawingError, draw, require_drawable, save
 from fingerprintdb.encoding import encode
 from fingerprintdb.explanation import Explanation, explain_match
 from fingerprintdb.extraction import Timings, extract_landmarks
+from fingerprintdb.extractor import Extractor
 from fingerprintdb.landmarks import Landmarks
-from fingerprintdb.pipeline import Extractor, ingest
+from fingerprintdb.pipeline import ingest
 from fingerprintdb.profile import ACCURATE
 from fingerprintdb.source import open_source
 from fingerprintdb.store.database import Connection, DatabaseError

@@ -10,7 +10,9 @@ import pytest
 from fingerprintdb.audio import decode
 from fingerprintdb.degradation import add_pink_noise
 from fingerprintdb.encoding import encode
-from fingerprintdb.pipeline import Extractor, identify, ingest
+from fingerprintdb.extractor import Extractor
+from fingerprintdb.identification import identify
+from fingerprintdb.pipeline import ingest
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.match import Scope
 

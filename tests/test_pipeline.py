@@ -10,7 +10,9 @@ from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
 from fingerprintdb.embedding import load
 from fingerprintdb.encoding import encode
 from fingerprintdb.extraction import Timings, Windowing, extract_embeddings
-from fingerprintdb.pipeline import Extractor, identify, ingest, process_landmarks
+from fingerprintdb.extractor import Extractor
+from fingerprintdb.identification import identify
+from fingerprintdb.pipeline import ingest, process_landmarks
 from fingerprintdb.profile import Profile
 from fingerprintdb.source import open_source
 from fingerprintdb.store.asset import claim

@@ -15,7 +15,9 @@ import pytest
 from fingerprintdb import pipeline
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
 from fingerprintdb.encoding import encode
-from fingerprintdb.pipeline import Extractor, identify, ingest, process_landmarks
+from fingerprintdb.extractor import Extractor
+from fingerprintdb.identification import identify
+from fingerprintdb.pipeline import ingest, process_landmarks
 from fingerprintdb.profile import COMPACT
 from fingerprintdb.store.asset import claim, fail
 from fingerprintdb.store.database import Connection, DatabaseError, connect

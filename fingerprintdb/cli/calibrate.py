@@ -96,13 +96,14 @@ def calibrate(
 
 def _examine(settings: Settings, url: str, wanted: Wanted) -> "tuple[list[Sampled], Findings]":
     """Ask about passages of a sample of assets, and add what people have said."""
-    from fingerprintdb import calibration, pipeline
+    from fingerprintdb import calibration
+    from fingerprintdb.extractor import Extractor
     from fingerprintdb.store import calibration as store
     from fingerprintdb.store import library
     from fingerprintdb.store.database import pool
     from fingerprintdb.thresholds import require_any
 
-    extractor = pipeline.Extractor(max_source_bytes=settings.max_source_bytes)
+    extractor = Extractor(max_source_bytes=settings.max_source_bytes)
     findings = calibration.Findings()
     threads = settings.concurrency
     with pool(url, size=threads) as connections:

@@ -141,8 +141,9 @@ def _identify(
     clip: Path,
 ) -> bool:
     """Add noise, write the clip, ask what it is, and say whether the answer is right."""
-    from fingerprintdb import degradation, pipeline
+    from fingerprintdb import degradation, identification
     from fingerprintdb.encoding import encode
+    from fingerprintdb.extractor import Extractor
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.match import Scope
 
@@ -153,11 +154,11 @@ def _identify(
         f" from {_place(start_sec)}, pink noise {SNR_DB:.0f} dB below it → {clip}",
         to_stderr=False,
     )
-    extractor = pipeline.Extractor(max_source_bytes=chosen.settings.max_source_bytes)
+    extractor = Extractor(max_source_bytes=chosen.settings.max_source_bytes)
     with connect(url) as connection:
         extractor.embedder(connection)
         began = time.perf_counter()
-        found = pipeline.identify(
+        found = identification.identify(
             connection, extractor, Scope(k=1, collection=COLLECTION), uri=str(clip)
         )
         elapsed_ms = (time.perf_counter() - began) * 1000

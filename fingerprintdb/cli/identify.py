@@ -69,7 +69,8 @@ def identify(
     """Identify clips: exit status 0 when all were found, 1 when not, 2 after an error."""
     settings: Settings = context.obj.settings
     url = open_ready(settings)
-    from fingerprintdb import pipeline
+    from fingerprintdb import identification
+    from fingerprintdb.extractor import Extractor
     from fingerprintdb.store import library
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.match import Scope
@@ -81,7 +82,7 @@ def identify(
         content_type=content_type,
         max_postings=max_postings,
     )
-    extractor = pipeline.Extractor(max_source_bytes=settings.max_source_bytes)
+    extractor = Extractor(max_source_bytes=settings.max_source_bytes)
     worst = 0
     with connect(url) as connection:
         if collection is not None:
@@ -95,7 +96,7 @@ def identify(
             began = time.perf_counter()
             try:
                 content = sys.stdin.buffer.read() if clip == "-" else None
-                identified = pipeline.identify(
+                identified = identification.identify(
                     connection,
                     extractor,
                     scope,

@@ -163,11 +163,12 @@ def ingest_all(
     Each is one transaction, so that whatever ends this leaves whole assets only.
     """
     from fingerprintdb import pipeline
+    from fingerprintdb.extractor import Extractor
     from fingerprintdb.store import library
     from fingerprintdb.store.database import pool
 
     threads = min(jobs or settings.concurrency, len(uris))
-    extractor = pipeline.Extractor(max_source_bytes=settings.max_source_bytes)
+    extractor = Extractor(max_source_bytes=settings.max_source_bytes)
     with Progress(len(uris)) as progress, pool(url, size=threads) as connections:
         with connections.connection() as connection:
             library.require_content_type(connection, content_type)

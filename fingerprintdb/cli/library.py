@@ -101,10 +101,11 @@ def similar(
                 raise _unknown([int(asset)])
             found = similar_assets(connection, int(asset), scope=scope)
         else:
-            from fingerprintdb import pipeline
+            from fingerprintdb import identification
+            from fingerprintdb.extractor import Extractor
 
-            extractor = pipeline.Extractor(max_source_bytes=settings.max_source_bytes)
-            found = pipeline.similar(connection, extractor, scope, asset)
+            extractor = Extractor(max_source_bytes=settings.max_source_bytes)
+            found = identification.similar(connection, extractor, scope, asset)
     if as_json:
         for other in found:
             print_json(other)

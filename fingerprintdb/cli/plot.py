@@ -43,11 +43,12 @@ def plot(
 ) -> None:
     """Draw why a clip matched: exit status 0 when it was found, 1 when not, 2 after an error."""
     settings: Settings = context.obj.settings
-    from fingerprintdb import drawing, pipeline
+    from fingerprintdb import drawing
     from fingerprintdb.cascade import search
     from fingerprintdb.clip import hear
     from fingerprintdb.explanation import explain_match
     from fingerprintdb.extraction import Timings
+    from fingerprintdb.extractor import Extractor
     from fingerprintdb.refinement import refined
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.inspection import read_recording
@@ -57,7 +58,7 @@ def plot(
     path = output or Path(f"{Path(_name(clip)).stem}.plot.png")
     drawing.require_drawable(path)
     content = sys.stdin.buffer.read() if clip == "-" else None
-    extractor = pipeline.Extractor(max_source_bytes=settings.max_source_bytes)
+    extractor = Extractor(max_source_bytes=settings.max_source_bytes)
     with connect(open_ready(settings)) as connection:
         profile = active_profile(connection)[1]
         if asset is not None:

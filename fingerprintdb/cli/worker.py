@@ -24,7 +24,7 @@ def worker(
     """Process queued jobs as they come; any number of workers, on any machines."""
     settings: Settings = context.obj.settings
     url = open_ready(settings)
-    from fingerprintdb.pipeline import Extractor
+    from fingerprintdb.extractor import Extractor
     from fingerprintdb.worker import QUEUES, WorkerOptions, run_worker
 
     wanted = tuple(dict.fromkeys(name.strip() for name in queues.split(",") if name.strip()))

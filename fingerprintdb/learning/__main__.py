@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import track
 
 from fingerprintdb.embedding import load
+from fingerprintdb.extractor import Extractor
 from fingerprintdb.learning.decision import fit, outcomes, without_shared_audio
 from fingerprintdb.learning.projection import learn_projection, save_projection
-from fingerprintdb.pipeline import Extractor, ingest
+from fingerprintdb.pipeline import ingest
 from fingerprintdb.store import migration
 from fingerprintdb.store.database import connect
 from fingerprintdb.store.embedded import embedded_server

@@ -17,7 +17,7 @@ from fingerprintdb.clip import Clip, hear
 from fingerprintdb.degradation import degrade
 from fingerprintdb.encoding import encode
 from fingerprintdb.extraction import Timings
-from fingerprintdb.pipeline import Extractor
+from fingerprintdb.extractor import Extractor
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.match import Match, Scope
 from fingerprintdb.store.profile import active_profile

@@ -1,4 +1,4 @@
-"""Clips that were inserted by plain SQL, and their answers."""
+"""Questions that were put by plain SQL, and their answers."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,18 +10,22 @@ from fingerprintdb.store.database import Connection
 
 if TYPE_CHECKING:
     from fingerprintdb.store.match import Match
+    from fingerprintdb.store.moment import Moment
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A clip to identify and where to look for it."""
+    """A clip to identify or a sentence to search by, and where to look."""
 
     query_id: int
     uri: str | None
     content: bytes | None
+    text: str | None
     collection: str | None
     content_type: str | None
     metadata: dict[str, Any] | None
+    min_duration_sec: float | None
+    max_duration_sec: float | None
     k: int
 
 
@@ -31,7 +35,8 @@ def claim_query(connection: Connection, query_id: int) -> Query | None:
         return cursor.execute(
             "UPDATE fpdb.query SET status = 'processing'"
             " WHERE query_id = %s AND status IN ('queued', 'processing')"
-            " RETURNING query_id, uri, content, collection, content_type, metadata, k",
+            " RETURNING query_id, uri, content, text, collection, content_type, metadata,"
+            " min_duration_sec, max_duration_sec, k",
             (query_id,),
         ).fetchone()
 
@@ -80,6 +85,38 @@ def answer_query(
             "UPDATE fpdb.query SET status = 'ready', error = NULL, found = %s, verdict = %s,"
             " processing_time_ms = %s, finished_at = now() WHERE query_id = %s",
             (bool(matches), verdict, processing_time_ms, query_id),
+        )
+
+
+def answer_text(
+    connection: Connection, query_id: int, moments: "list[Moment]", processing_time_ms: float
+) -> None:
+    """Write the moments and the end of a question in words; what was deleted since is left out."""
+    with connection.transaction():
+        connection.execute("DELETE FROM fpdb.query_moment WHERE query_id = %s", (query_id,))
+        connection.execute(
+            "INSERT INTO fpdb.query_moment"
+            " (query_id, rank, asset_id, start_sec, end_sec, similarity)"
+            " SELECT %s, row_number() OVER (ORDER BY m.rank), m.asset_id, m.start_sec, m.end_sec,"
+            "  m.similarity"
+            " FROM unnest(%s::bigint[], %s::float8[], %s::float8[], %s::float8[])"
+            "  WITH ORDINALITY AS m (asset_id, start_sec, end_sec, similarity, rank)"
+            " JOIN (SELECT a.asset_id FROM fpdb.asset a WHERE a.asset_id = ANY (%s)"
+            "  FOR KEY SHARE) a USING (asset_id)",
+            (
+                query_id,
+                [moment.asset_id for moment in moments],
+                [moment.start_sec for moment in moments],
+                [moment.end_sec for moment in moments],
+                [moment.similarity for moment in moments],
+                [moment.asset_id for moment in moments],
+            ),
+        )
+        connection.execute(
+            "UPDATE fpdb.query SET status = 'ready', error = NULL, processing_time_ms = %s,"
+            " found = EXISTS (SELECT FROM fpdb.query_moment m WHERE m.query_id = query.query_id),"
+            " finished_at = now() WHERE query_id = %s",
+            (processing_time_ms, query_id),
         )
 
 

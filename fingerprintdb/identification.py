@@ -1,0 +1,126 @@
+"""Takes a clip to its matches, and a clip or a sentence to the moments that sound like it."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from fingerprintdb.cascade import Answer, search
+from fingerprintdb.clip import MAX_SEC, hear
+from fingerprintdb.embedding import ModelError, TextEmbedder
+from fingerprintdb.extraction import Timings, booked
+from fingerprintdb.extractor import Extractor
+from fingerprintdb.store import library
+from fingerprintdb.store.database import Connection
+from fingerprintdb.store.match import Scope, similar_to
+from fingerprintdb.store.moment import ANY_LENGTH, LastingSec, Moment, moments_like
+from fingerprintdb.store.profile import active_profile
+from fingerprintdb.store.query import Query, answer_query, answer_text
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The answer for one clip."""
+
+    answer: Answer
+    timings_ms: dict[str, float]
+    is_whole: bool = True
+    """False where only the beginning of a long clip was judged."""
+
+
+def process_query(connection: Connection, query: Query, extractor: Extractor) -> str:
+    """Answer a question of fpdb.query, and say in a word what came of it."""
+    began = time.perf_counter()
+    # A name that is misspelt finds nothing, which is not the answer that nothing is there.
+    if query.collection is not None:
+        library.require_collection(connection, query.collection)
+    if query.content_type is not None:
+        library.require_content_type(connection, query.content_type)
+    scope = Scope(
+        k=query.k,
+        collection=query.collection,
+        content_type=query.content_type,
+        metadata=query.metadata,
+    )
+    if query.text is not None:
+        lasting = (query.min_duration_sec, query.max_duration_sec)
+        moments = moments_like_text(connection, extractor, scope, query.text, lasting_sec=lasting)
+        elapsed_ms = (time.perf_counter() - began) * 1000
+        answer_text(connection, query.query_id, moments, elapsed_ms)
+        return f"{len(moments)} moments"
+    found = identify(connection, extractor, scope, uri=query.uri, content=query.content)
+    elapsed_ms = (time.perf_counter() - began) * 1000
+    answer = found.answer
+    answer_query(connection, query.query_id, answer.verdict, answer.matches, elapsed_ms)
+    return answer.verdict
+
+
+def identify(
+    connection: Connection,
+    extractor: Extractor,
+    scope: Scope,
+    *,
+    uri: str | None = None,
+    content: bytes | None = None,
+    with_vectors: bool = True,
+) -> Identified:
+    """Return what a clip is."""
+    timings = Timings()
+    heard_by = extractor.embedder(connection) if with_vectors else None
+    began = time.perf_counter()
+    with extractor.open(uri, content) as source:
+        timings.add("open", began)
+        clip = hear(source, active_profile(connection)[1], timings)
+        with booked(timings, "match"):
+            answer = search(connection, clip, heard_by, scope)
+    return Identified(answer, timings.ms, is_whole=clip.duration_sec < MAX_SEC)
+
+
+def similar(
+    connection: Connection, extractor: Extractor, scope: Scope, uri: str
+) -> list[dict[str, Any]]:
+    """Return the stored assets that sound most like a clip."""
+    model, embedder = extractor.embedder(connection)
+    with extractor.open(uri) as source:
+        windows = hear(source, active_profile(connection)[1], Timings()).windows(embedder)
+    return similar_to(connection, windows, model_id=model.model_id, scope=scope)
+
+
+def moments_like_text(
+    connection: Connection,
+    extractor: Extractor,
+    scope: Scope,
+    text: str,
+    *,
+    lasting_sec: LastingSec = ANY_LENGTH,
+) -> list[Moment]:
+    """Return the moments that a sentence describes, most similar first.
+
+    Raises ModelError where the active model knows no words.
+    """
+    model, embedder = extractor.embedder(connection)
+    if not isinstance(embedder, TextEmbedder):
+        raise ModelError(
+            f"{model.name} knows no words, so it cannot search by them",
+            "make CLAP the database's model: fpdb init --model clap",
+        )
+    (vector,) = embedder.embed_text([text])
+    return moments_like(connection, vector, model.model_id, scope, lasting_sec)
+
+
+def moments_like_clip(
+    connection: Connection,
+    extractor: Extractor,
+    scope: Scope,
+    uri: str,
+    *,
+    lasting_sec: LastingSec = ANY_LENGTH,
+) -> list[Moment]:
+    """Return the moments that sound most like a clip as a whole: like its windows' mean vector."""
+    model, embedder = extractor.embedder(connection)
+    with extractor.open(uri) as source:
+        windows = hear(source, active_profile(connection)[1], Timings()).windows(embedder)
+    if not len(windows.vectors):
+        return []
+    return moments_like(
+        connection, windows.vectors.mean(axis=0), model.model_id, scope, lasting_sec
+    )
