@@ -47,6 +47,7 @@ DOWNGRADE = """
 DROP FUNCTION IF EXISTS fpdb.query(text, int, text, text, jsonb, float8, float8);
 DROP FUNCTION IF EXISTS fpdb.nearest_moments(@extschema:vector@.vector, int, smallint, float8, text, text, jsonb, bigint, float8, float8);
 DROP FUNCTION IF EXISTS fpdb.nearest_segments(@extschema:vector@.vector, int, smallint, float8, text, text, jsonb, bigint, float8, float8);
+DROP FUNCTION IF EXISTS fpdb.index_recall(int, int, int, smallint, float8);
 DROP FUNCTION IF EXISTS fpdb.assets_in_scope(text, text, jsonb, float8, float8);
 DROP TABLE fpdb.query_moment;
 DELETE FROM fpdb.query WHERE text IS NOT NULL;

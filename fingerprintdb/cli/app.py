@@ -14,6 +14,7 @@ from fingerprintdb.cli import (
     config,
     demo,
     identify,
+    index,
     ingest,
     library,
     plot,
@@ -60,6 +61,7 @@ for command in (
     app.command(command.__name__.rstrip("_"))(command)
 
 app.add_typer(profile.profile)
+app.add_typer(index.index)
 
 # What stands after `sql` is psql's.
 app.command(

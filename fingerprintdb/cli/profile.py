@@ -68,8 +68,7 @@ def drop(
     with connect(open_ready(context.obj.settings)) as connection:
         dropped = drop_profile(connection, name)
     say(
-        f"profile {name} is gone from {dropped} assets;"
-        " `fpdb sql -c 'SELECT fpdb.compact()'` gives the disk back",
+        f"profile {name} is gone from {dropped} assets; `fpdb index compact` gives the disk back",
         to_stderr=False,
     )
 

@@ -1,9 +1,10 @@
-"""Packs the newest landmarks when there are enough of them to be worth it."""
+"""Packs and merges landmarks step by step, and tells how both indexes are."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import psycopg
+from psycopg.rows import dict_row
 
 from fingerprintdb.store.database import Connection
 
@@ -13,6 +14,8 @@ STEP_POSTINGS = 1 << 23
 RECLAIM_SHARE = 1 / 16
 """A merge frees as much as it writes: reclaimed each time that it is so much of the whole, the
 table grows by little more."""
+
+RECLAIM = b"VACUUM fpdb.posting"
 
 Rows = list[tuple[Any, ...]]
 
@@ -30,6 +33,50 @@ def compact_when_due(connection: Connection) -> int:
             statement = steps.send(cursor.fetchall() if cursor.description else [])
     except StopIteration as end:
         return int(end.value)
+
+
+def compact(connection: Connection) -> Iterator[dict[str, Any]]:
+    """Pack and merge all there is, due or not, and yield what each step did as it is done."""
+    unclaimed = 0
+    with connection.cursor(row_factory=dict_row) as cursor:
+        while True:
+            rows = cursor.execute(
+                "SELECT action, run_id, blocks, postings,"
+                " (SELECT sum(r.postings)::bigint FROM fpdb.run r) AS packed"
+                " FROM fpdb.compact(%s)",
+                (STEP_POSTINGS,),
+            ).fetchall()
+            packed = max((row.pop("packed") or 0 for row in rows), default=0)
+            yield from rows
+            step = sum(row["postings"] or 0 for row in rows)
+            unclaimed += step
+            if unclaimed > packed * RECLAIM_SHARE:
+                cursor.execute(RECLAIM)
+                unclaimed = 0
+            if not step:
+                return
+
+
+def index_status(connection: Connection) -> dict[str, Any]:
+    """Return the row of fpdb.index_status."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute("SELECT * FROM fpdb.index_status").fetchone()
+    return row or {}
+
+
+def check_index(connection: Connection) -> list[dict[str, Any]]:
+    """Return what is damaged, as rows of fpdb.check_index()."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute("SELECT * FROM fpdb.check_index()").fetchall()
+
+
+def index_recall(connection: Connection, ef_search: int, *, samples: int, k: int) -> dict[str, Any]:
+    """Return the row of fpdb.index_recall for the active model."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(
+            "SELECT * FROM fpdb.index_recall(%s, %s, %s)", (ef_search, samples, k)
+        ).fetchone()
+    return row or {}
 
 
 async def compact_meanwhile(url: str) -> int:
@@ -60,5 +107,5 @@ def _steps() -> Generator[bytes, Rows, int]:
         unclaimed += step
         ((packed,),) = yield b"SELECT coalesce(sum(postings), 0)::bigint FROM fpdb.run"
         if unclaimed > packed * RECLAIM_SHARE:
-            yield b"VACUUM fpdb.posting"
+            yield RECLAIM
             unclaimed = 0
