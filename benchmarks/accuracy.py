@@ -44,6 +44,7 @@ from fingerprintdb.pipeline import ingest
 from fingerprintdb.store import embeddings, migration
 from fingerprintdb.store.database import Connection, connect
 from fingerprintdb.store.embedded import embedded_server
+from fingerprintdb.store.index import compact
 from fingerprintdb.store.match import Scope
 from fingerprintdb.store.profile import activate_profile, register_profiles
 
@@ -144,7 +145,8 @@ def build(connection: Connection, files: list[Path], options: argparse.Namespace
     ingest_sec = time.perf_counter() - began
     if options.distractors:
         distractors.fill(connection, options.distractors, console)
-    connection.execute("SELECT fpdb.compact(NULL)")
+    for _ in compact(connection):
+        pass
     # The delta's emptied pages are kept for the next recordings: they are nobody's bytes.
     connection.execute("VACUUM (FULL) fpdb.delta")
     connection.execute("ANALYZE")
