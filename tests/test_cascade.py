@@ -147,7 +147,7 @@ def test_a_clip_judged_by_its_beginning_says_so(
     path = tmp_path / "clip.wav"
     encode(path, cut(0), RATE_HZ)
     assert identify(connection, Extractor(), Scope(), uri=str(path)).is_whole
-    for module in ("clip", "pipeline"):
+    for module in ("clip", "identification"):
         monkeypatch.setattr(f"fingerprintdb.{module}.MAX_SEC", 3.0)
     assert not identify(connection, Extractor(), Scope(), uri=str(path)).is_whole
 
