@@ -45,6 +45,11 @@ class Timings:
         self.ms[stage] = self.ms.get(stage, 0.0) + (now - since) * 1000
         return now
 
+    def include(self, others: "Timings") -> None:
+        """Book what was spent elsewhere."""
+        for stage, ms in others.ms.items():
+            self.ms[stage] = self.ms.get(stage, 0.0) + ms
+
 
 @dataclass(frozen=True, slots=True)
 class Windowing:

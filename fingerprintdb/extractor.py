@@ -1,22 +1,41 @@
-"""Loads the database's active model once, and opens sources within a limit."""
+"""Runs the stages with a database's model, within a limit of size, on as many cores as given."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Any, TypeVar
 
 from fingerprintdb.audio import AudioError
 from fingerprintdb.embedding import Embedder, ModelError, load
+from fingerprintdb.extraction import (
+    EmbeddedSegment,
+    ReferenceLandmarks,
+    Timings,
+    Windowing,
+    extract,
+    extract_embeddings,
+    extract_landmarks,
+)
+from fingerprintdb.processes import Processes
+from fingerprintdb.profile import Profile
 from fingerprintdb.source import MAX_BYTES, Source, open_source, redact
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.embeddings import Model, active_model
+from fingerprintdb.warp import Warp
+
+R = TypeVar("R")
 
 
 @dataclass(slots=True)
 class Extractor:
-    """The stages as a database wants them: with its active model, loaded once."""
+    """The stages with the active model of a database, loaded once, and sources within a limit.
+
+    With `processes`, what computes much runs there: all but a model too heavy to be loaded in each.
+    """
 
     max_source_bytes: int = MAX_BYTES
+    processes: Processes | None = None
     _loaded: tuple[Model, Embedder] | None = field(default=None, repr=False)
     _loading: Lock = field(default_factory=Lock, repr=False)
 
@@ -48,3 +67,52 @@ class Extractor:
         except AudioError as error:
             name = redact(uri) if uri else "the content"
             raise AudioError(f"{name}: {error.message}", error.remedy) from error
+
+    def landmarks(
+        self, source: Source, profile: Profile, timings: Timings, warp: Warp
+    ) -> ReferenceLandmarks:
+        """Return what `extract_landmarks` does."""
+        return self._run(extract_landmarks, (source, profile), timings, warp)
+
+    def embeddings(
+        self,
+        source: Source,
+        embedder: Embedder,
+        windowing: Windowing,
+        timings: Timings,
+        warp: Warp,
+    ) -> list[EmbeddedSegment]:
+        """Return what `extract_embeddings` does."""
+        if embedder.is_light:
+            return self._run(extract_embeddings, (source, embedder, windowing), timings, warp)
+        return extract_embeddings(source, embedder, windowing, timings, warp)
+
+    def both(
+        self,
+        source: Source,
+        profile: Profile,
+        embedder: Embedder,
+        windowing: Windowing,
+        timings: Timings,
+        warp: Warp,
+    ) -> tuple[ReferenceLandmarks, list[EmbeddedSegment]]:
+        """Return what `extract` does."""
+        if embedder.is_light:
+            return self._run(extract, (source, profile, embedder, windowing), timings, warp)
+        found = self.landmarks(source, profile, timings, warp)
+        return found, self.embeddings(source, embedder, windowing, timings, warp)
+
+    def _run(
+        self, stage: Callable[..., R], args: tuple[Any, ...], timings: Timings, warp: Warp
+    ) -> R:
+        if self.processes is None:
+            return stage(*args, timings, warp)
+        result, spent = self.processes.run(_apart, stage, args, warp)
+        timings.include(spent)
+        return result
+
+
+def _apart(stage: Callable[..., R], args: tuple[Any, ...], warp: Warp) -> tuple[R, Timings]:
+    """Run a stage where the caller's clock is not."""
+    timings = Timings()
+    return stage(*args, timings, warp), timings

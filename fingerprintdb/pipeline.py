@@ -12,11 +12,9 @@ from fingerprintdb.extraction import (
     ReferenceLandmarks,
     Timings,
     Windowing,
-    extract,
-    extract_embeddings,
-    extract_landmarks,
 )
 from fingerprintdb.extractor import Extractor
+from fingerprintdb.processes import ProcessDiedError
 from fingerprintdb.source import Source, SourceError, redact
 from fingerprintdb.store import asset as assets
 from fingerprintdb.store.asset import Claim
@@ -63,7 +61,7 @@ def process_landmarks(connection: Connection, job: Claim, extractor: Extractor) 
     else:
         profile_id, profile = job.profile_id, read_profile(connection, job.profile_id)
     with extractor.open(job.uri, job.content) as source:
-        found = extract_landmarks(source, profile, timings, Warp(job.pitch, job.tempo))
+        found = extractor.landmarks(source, profile, timings, Warp(job.pitch, job.tempo))
         described = _described(source, found) | _titles(found.info.tags, job.uri or "")
     began = time.perf_counter()
     store_landmarks(connection, job, found, profile_id=profile_id, described=described)
@@ -86,7 +84,7 @@ def process_embeddings(
     )
     with extractor.open(job.uri, job.content) as source:
         warp = Warp(job.pitch, job.tempo)
-        segments = extract_embeddings(source, embedder, windowing, timings, warp)
+        segments = extractor.embeddings(source, embedder, windowing, timings, warp)
     began = time.perf_counter()
     store_embeddings(connection, job, model.model_id, segments)
     timings.add("store", began)
@@ -136,9 +134,9 @@ def _ingest(
             same = assets.find_same(connection, collection, sha256, uri, warp)
             if same:
                 return _skipped(connection, same, uri, warp, version_of, timings)
-            found, segments = extract(source, profile, embedder, Windowing(), timings, warp)
+            found, segments = extractor.both(source, profile, embedder, Windowing(), timings, warp)
             values = _described(source, found) | _titles(found.info.tags, uri)
-    except (AudioError, SourceError) as error:
+    except (AudioError, SourceError, ProcessDiedError) as error:
         why = {"sha256": sha256, "landmark_error": str(error)}
         named = {"uri": uri, "collection": collection, "content_type": content_type}
         asset_id = _insert_failed(connection, named | why | asdict(warp))

@@ -164,12 +164,18 @@ def ingest_all(
     """
     from fingerprintdb import pipeline
     from fingerprintdb.extractor import Extractor
+    from fingerprintdb.processes import Processes
     from fingerprintdb.store import library
     from fingerprintdb.store.database import pool
 
     threads = min(jobs or settings.concurrency, len(uris))
-    extractor = Extractor(max_source_bytes=settings.max_source_bytes)
-    with Progress(len(uris)) as progress, pool(url, size=threads) as connections:
+    with (
+        Progress(len(uris)) as progress,
+        pool(url, size=threads) as connections,
+        Processes(threads) as processes,
+    ):
+        # A single recording is not worth the second that a process takes to start.
+        extractor = Extractor(settings.max_source_bytes, processes if threads > 1 else None)
         with connections.connection() as connection:
             library.require_content_type(connection, content_type)
             if version_of is not None:

@@ -25,6 +25,7 @@ def worker(
     settings: Settings = context.obj.settings
     url = open_ready(settings)
     from fingerprintdb.extractor import Extractor
+    from fingerprintdb.processes import Processes
     from fingerprintdb.worker import QUEUES, WorkerOptions, run_worker
 
     wanted = tuple(dict.fromkeys(name.strip() for name in queues.split(",") if name.strip()))
@@ -41,4 +42,5 @@ def worker(
     )
     until = "until the queues are empty" if once else "until Ctrl-C"
     say(f"worker: {', '.join(wanted)}, {options.concurrency} at once, {until}", to_stderr=False)
-    run_worker(url, Extractor(max_source_bytes=settings.max_source_bytes), options)
+    with Processes(options.concurrency) as processes:
+        run_worker(url, Extractor(settings.max_source_bytes, processes), options)

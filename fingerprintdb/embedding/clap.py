@@ -34,6 +34,7 @@ class ClapEmbedder:
     """A loaded ClapModel, on the GPU where there is one."""
 
     dims = DIMS
+    is_light = False
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         """Load what `find` has found. Raises ModelError where it does not load whole."""

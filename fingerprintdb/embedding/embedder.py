@@ -20,6 +20,7 @@ class Embedder(Protocol):
 
     `name` loads the same model again; `revision` identifies its exact weights or parameters, and
     vectors of different names or revisions are never compared. `dims` is the length of a vector.
+    `is_light` says that it costs next to nothing to load it in each of many processes.
     """
 
     @property
@@ -30,6 +31,8 @@ class Embedder(Protocol):
     def dims(self) -> int: ...  # noqa: D102
     @property
     def sample_rate_hz(self) -> int: ...  # noqa: D102
+    @property
+    def is_light(self) -> bool: ...  # noqa: D102
 
     def embed_audio(self, windows: Sequence[Array], *, normalize: bool = True) -> Array:
         """Embed mono float32 windows at `sample_rate_hz`: float32 rows of shape (n, dims).
