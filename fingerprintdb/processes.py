@@ -77,8 +77,9 @@ def _process() -> ProcessPoolExecutor:
 
 
 def _obey_parent() -> None:
-    """Leave Ctrl-C to the parent, who lets work end, and die with it however it dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave signals that a whole group gets to the parent, who lets work end, and die with it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     Thread(target=_die_with_parent, daemon=True).start()
 
 
