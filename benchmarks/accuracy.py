@@ -41,11 +41,12 @@ from fingerprintdb.encoding import encode
 from fingerprintdb.extractor import Extractor
 from fingerprintdb.identification import identify
 from fingerprintdb.pipeline import ingest
-from fingerprintdb.store import embeddings, migration
+from fingerprintdb.store import migration
 from fingerprintdb.store.database import Connection, connect
 from fingerprintdb.store.embedded import embedded_server
 from fingerprintdb.store.index import compact
 from fingerprintdb.store.match import Scope
+from fingerprintdb.store.model import choose_model
 from fingerprintdb.store.profile import activate_profile, register_profiles
 
 DURATIONS_SEC = (1.0, 2.0, 3.0, 5.0, 10.0)
@@ -121,14 +122,7 @@ def build(connection: Connection, files: list[Path], options: argparse.Namespace
     embedder = load("builtin")
     register_profiles(connection)
     activate_profile(connection, options.profile)
-    embeddings.register_model(
-        connection,
-        name=embedder.name,
-        revision=embedder.revision,
-        source="builtin",
-        sample_rate_hz=embedder.sample_rate_hz,
-        confidence=CONFIDENCE,
-    )
+    choose_model(connection, embedder, confidence=CONFIDENCE)
     extractor = Extractor()
     console = Console(stderr=True)
     names: dict[int, str] = {}

@@ -30,9 +30,10 @@ from fingerprintdb.extractor import Extractor
 from fingerprintdb.pipeline import process_landmarks
 from fingerprintdb.profile import ACCURATE
 from fingerprintdb.store import asset as assets
-from fingerprintdb.store import embeddings, migration
+from fingerprintdb.store import migration
 from fingerprintdb.store.database import Connection, connect
 from fingerprintdb.store.embedded import embedded_server
+from fingerprintdb.store.model import choose_model
 from fingerprintdb.store.profile import register_profiles
 
 BIT_RATE = 128_000
@@ -70,14 +71,7 @@ def main() -> None:
 def _prepare(connection: Connection) -> None:
     embedder = load("builtin")
     register_profiles(connection)
-    embeddings.register_model(
-        connection,
-        name=embedder.name,
-        revision=embedder.revision,
-        source="builtin",
-        sample_rate_hz=embedder.sample_rate_hz,
-        confidence=CONFIDENCE,
-    )
+    choose_model(connection, embedder, confidence=CONFIDENCE)
 
 
 def _decoder(files: list[Path]) -> dict[str, float]:

@@ -41,12 +41,13 @@ from fingerprintdb.extractor import Extractor
 from fingerprintdb.identification import identify
 from fingerprintdb.pipeline import ingest
 from fingerprintdb.source import open_source
-from fingerprintdb.store import embeddings, migration
+from fingerprintdb.store import migration
 from fingerprintdb.store.database import Connection, connect
 from fingerprintdb.store.embedded import embedded_server
 from fingerprintdb.store.index import compact_when_due
 from fingerprintdb.store.landmarks import copy_postings
 from fingerprintdb.store.match import Question, Scope, propose
+from fingerprintdb.store.model import choose_model
 from fingerprintdb.store.profile import active_profile, mark_stored, register_profiles
 from fingerprintdb.store.subfingerprints import copy_sub_fingerprints
 from fingerprintdb.subfingerprints import SubFingerprints
@@ -148,14 +149,7 @@ def _grown(
 def _ingest(connection: Connection, files: list[Path], console: Console) -> None:
     embedder = load("builtin")
     register_profiles(connection)
-    embeddings.register_model(
-        connection,
-        name=embedder.name,
-        revision=embedder.revision,
-        source="builtin",
-        sample_rate_hz=embedder.sample_rate_hz,
-        confidence=CONFIDENCE,
-    )
+    choose_model(connection, embedder, confidence=CONFIDENCE)
     extractor = Extractor()
     for path in track(files, "ingesting", console=console):
         ingest(connection, extractor, str(path))
@@ -213,9 +207,9 @@ def _questions(
             encode(file, spoilt(excerpt), RATE_HZ)
             with open_source(str(file), None) as source:
                 clip = hear(source, profile, Timings())
-            asked[f"plain {excerpt.duration_sec:g} s"].append(question(clip, first, None))
+            asked[f"plain {excerpt.duration_sec:g} s"].append(question(clip, first, ()))
             if excerpt.duration_sec == 10.0:
-                asked["wide 10 s"].append(question(clip, widest, None))
+                asked["wide 10 s"].append(question(clip, widest, ()))
     return asked
 
 

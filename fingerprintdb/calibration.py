@@ -195,7 +195,7 @@ class _Asker:
         with self._heard(degrade(whole, RATE_HZ, condition, seed)[:count]) as clip:
             if clip is None:
                 return
-            heard_by = self.extractor.embedder(self.connection)
+            heard_by = self.extractor.embedders(self.connection)
             other = None
             if self.asset.has_strangers:
                 kin = self.asset.kin

@@ -1,17 +1,17 @@
 """Searches for a clip as hard as it takes: plain, then wide, then as if its speed had changed."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from fingerprintdb.clip import NO_WINDOWS, Clip, warps
+from fingerprintdb.clip import Clip, warps
 from fingerprintdb.embedding import Embedder
 from fingerprintdb.profile import PLAIN, QUICK, WIDE, Probe
 from fingerprintdb.refinement import refined
 from fingerprintdb.store.database import Connection
-from fingerprintdb.store.embeddings import Model
 from fingerprintdb.store.match import Match, Question, Scope, propose
+from fingerprintdb.store.model import Model
 from fingerprintdb.warp import AS_RECORDED, Warp
 
 SURE = 0.99
@@ -31,6 +31,8 @@ PLAIN_POSTINGS = 50_000
 WIDE_POSTINGS = 300_000
 
 Verdict = Literal["match", "ambiguous", "no match"]
+Listeners = Sequence[tuple[Model, Embedder]]
+"""The models that a clip is heard by; none for landmarks and bits alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +67,11 @@ class Answer:
     stages: list[Stage] = field(default_factory=list)
 
 
-def search(
-    connection: Connection, clip: Clip, heard_by: tuple[Model, Embedder] | None, scope: Scope
-) -> Answer:
+def search(connection: Connection, clip: Clip, heard_by: Listeners, scope: Scope) -> Answer:
     """Return what a clip is.
 
     Each stage asks only while the last one's best answer is unsure and the budget of postings
-    lasts. Vectors are made from the second stage on, where a model is given.
+    lasts. Vectors are made at the second stage, by each of the models that are given.
     """
     best: dict[int, Match] = {}
     spent: dict[str, Stage] = {}
@@ -109,7 +109,7 @@ def _placed(
     if first is match or first.agreement is None:
         return match
     step = Search("refined", PLAIN, warp, max_alignments=50, max_postings=PLAIN_POSTINGS)
-    found, _ = ask(connection, clip, step, None, scope, max_postings)
+    found, _ = ask(connection, clip, step, (), scope, max_postings)
     for other in found:
         if other.asset_id != match.asset_id:
             continue
@@ -161,7 +161,7 @@ def ask(
     connection: Connection,
     clip: Clip,
     step: Search,
-    heard_by: tuple[Model, Embedder] | None,
+    heard_by: Listeners,
     scope: Scope,
     budget: int,
 ) -> tuple[list[Match], int]:
@@ -171,15 +171,14 @@ def ask(
     return propose(connection, asked, scope, max_postings=max_postings, stage=step.stage)
 
 
-def question(clip: Clip, step: Search, heard_by: tuple[Model, Embedder] | None) -> Question:
+def question(clip: Clip, step: Search, heard_by: Listeners) -> Question:
     """Return what one search asks the database."""
-    with_vectors = step.stage == "wide" and heard_by is not None
+    listeners = heard_by if step.stage == "wide" else ()
     return Question(
         landmarks=clip.landmarks(step.probe, step.warp),
         sub_fingerprints=clip.sub_fingerprints(step.warp),
-        windows=clip.windows(heard_by[1]) if with_vectors and heard_by else NO_WINDOWS,
+        windows={model.model_id: clip.windows(embedder) for model, embedder in listeners},
         profile=clip.profile,
-        model_id=heard_by[0].model_id if heard_by else None,
         pitch=step.warp.pitch,
         tempo=step.warp.tempo,
         searches=WARPED_SEARCHES if step.stage == "warped" else 1,

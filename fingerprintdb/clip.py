@@ -41,12 +41,17 @@ NO_WINDOWS = Windows(np.empty((0, 512), np.float32), [])
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """The decoded sound of a question; what a stage of the search needs is made when it asks."""
+    """The decoded sound of a question; what a stage of the search needs is made when it asks.
+
+    `separator` names the plug-in that separates the windows' music from speech before they are
+    embedded; landmarks and bits are of the whole sound.
+    """
 
     source: Source
     samples: Samples
     profile: Profile
     timings: Timings
+    separator: str | None = None
     _constellations: dict[tuple[int, int], Constellation] = field(default_factory=dict, repr=False)
 
     @property
@@ -82,8 +87,11 @@ class Clip:
             )
 
     def windows(self, embedder: Embedder) -> Windows:
-        """Return the clip's vectors; decoded again where the model listens at another rate."""
-        windowing = Windowing()
+        """Return the clip's vectors; decoded again where the model listens at another rate.
+
+        Raises SeparatorError where the separator is not there or fails.
+        """
+        windowing = Windowing(separator=self.separator)
         shared = shared_samples(self.profile, embedder, windowing)
         if shared:
             heard = embed_windows(iter([self.samples[:shared]]), embedder, windowing, self.timings)
@@ -97,15 +105,15 @@ class Clip:
         )
 
 
-def hear(source: Source, profile: Profile, timings: Timings) -> Clip:
-    """Decode a clip.
+def hear(source: Source, profile: Profile, timings: Timings, separator: str | None = None) -> Clip:
+    """Decode a clip, whose windows a separator is to clear of speech where one is named.
 
     Raises AudioError where there is nothing to ask with: no audio, silence, under 0.75 s.
     """
     with booked(timings, "decode"):
         blocks = list(decode(source.file, profile.sample_rate_hz, max_duration_sec=MAX_SEC))
     samples = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
-    clip = Clip(source, samples, profile, timings)
+    clip = Clip(source, samples, profile, timings, separator)
     loudest = float(np.abs(samples).max(initial=0.0))
     require_sound(clip.duration_sec, loudest, clip.landmarks(PLAIN))
     return clip

@@ -1,14 +1,16 @@
 """Runs a recording through the stages: decoding, landmarks, sub-fingerprints, embeddings."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
+from fingerprintdb import separation
 from fingerprintdb.audio import AudioError, AudioInfo, Samples, decode, probe
 from fingerprintdb.embedding import Embedder
 from fingerprintdb.landmarks import Landmarks, reference_landmarks
@@ -30,7 +32,16 @@ MIN_DURATION_SEC = 0.75
 SILENT_PEAK = 1e-4
 """Peak level (−80 dB of full scale) under which a recording counts as silent."""
 
-BATCH_SEGMENTS = 16
+BATCH_SEGMENTS = 32
+"""Windows embedded at a time: several batches of a CPU, half a GPU's, 31 MB of 48 kHz sound."""
+
+LOUDNESS_DBFS = -20.0
+"""RMS level (a full-scale square wave is 0 dB) to which a window is brought before it is embedded.
+
+CLAP's log-mel spectrogram is absolute, so a recording's level would move its vectors; the built-in
+embedder cancels level itself. Of 1,573 windows of 99 pieces the median lies at −20.6 dB (1 % to
+99 %: −39 to −11), so the model hears music at its usual level; 97 % stay within full scale.
+"""
 
 
 @dataclass(slots=True)
@@ -53,13 +64,18 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Windowing:
-    """How a recording is cut for embedding: the columns of fpdb.asset of the same names."""
+    """How a recording is cut for embedding: the columns of fpdb.asset of the same names.
+
+    `separator` names the plug-in that separates each window's music from speech (see `separation`).
+    """
 
     segment_duration_sec: float = 5.0
     segment_hop_sec: float = 2.5
     sample_rate_hz: int = 48_000
     normalize_embeddings: bool = True
     max_audio_length_sec: float | None = 120.0
+    normalize_loudness: bool = True
+    separator: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +90,7 @@ class ReferenceLandmarks:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedSegment:
-    """A window with its vector (512,), which is None where the window is silent."""
+    """A window with its vector (dims,), which is None where the window is silent."""
 
     index: int
     start_sec: float
@@ -177,7 +193,12 @@ def _overheard(
 def embed_windows(
     blocks: Iterator[Samples], embedder: Embedder, windowing: Windowing, timings: Timings
 ) -> list[EmbeddedSegment]:
-    """Return the windows of mono samples, at the rate that the embedder is given, embedded."""
+    """Return the windows of mono samples, at the rate that the embedder is given, embedded.
+
+    A window that is silent, also once its music is separated, gets no vector. Raises
+    SeparatorError where the separator is not there or fails.
+    """
+    separate = None if windowing.separator is None else separation.find(windowing.separator)
     rate_hz = _rate_hz(embedder, windowing)
     segments = cut(
         blocks,
@@ -188,8 +209,17 @@ def embed_windows(
     )
     embedded: list[EmbeddedSegment] = []
     while batch := list(islice(segments, BATCH_SEGMENTS)):
-        embedded += _embed(batch, embedder, rate_hz, windowing.normalize_embeddings, timings)
+        if separate is not None:
+            with booked(timings, "separation"):
+                batch = [_separated(segment, separate, rate_hz) for segment in batch]
+        embedded += _embed(batch, embedder, rate_hz, windowing, timings)
     return embedded
+
+
+def _separated(segment: Segment, separate: separation.Separator, rate_hz: int) -> Segment:
+    if segment.is_silent:
+        return segment
+    return replace(segment, samples=separate(segment.samples, rate_hz))
 
 
 def _rate_hz(embedder: Embedder, windowing: Windowing) -> int:
@@ -213,13 +243,15 @@ def _embed(
     batch: list[Segment],
     embedder: Embedder,
     rate_hz: int,
-    normalize: bool,
+    windowing: Windowing,
     timings: Timings,
 ) -> list[EmbeddedSegment]:
     began = time.perf_counter()
     heard = [segment for segment in batch if not segment.is_silent]
     windows = [_resample(segment.samples, rate_hz, embedder.sample_rate_hz) for segment in heard]
-    vectors = embedder.embed_audio(windows, normalize=normalize)
+    if windowing.normalize_loudness:
+        windows = [_at_one_level(window) for window in windows]
+    vectors = embedder.embed_audio(windows, normalize=windowing.normalize_embeddings)
     now = timings.add("embedding", began)
     each_ms = (now - began) * 1000 / max(1, len(heard))
     by_index = dict(zip((segment.index for segment in heard), vectors, strict=True))
@@ -242,6 +274,12 @@ def _resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
     from scipy.signal import resample_poly  # noqa: PLC0415
 
     return np.asarray(resample_poly(samples, to_hz, from_hz), np.float32)
+
+
+def _at_one_level(samples: Samples) -> Samples:
+    """Return a window that is not silent at LOUDNESS_DBFS."""
+    level = math.sqrt(float(np.mean(np.square(samples, dtype=np.float64))))
+    return samples * np.float32(10 ** (LOUDNESS_DBFS / 20) / level)
 
 
 @contextmanager

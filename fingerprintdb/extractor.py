@@ -21,7 +21,7 @@ from fingerprintdb.processes import Processes
 from fingerprintdb.profile import Profile
 from fingerprintdb.source import MAX_BYTES, Source, open_source, redact
 from fingerprintdb.store.database import Connection
-from fingerprintdb.store.embeddings import Model, active_model
+from fingerprintdb.store.model import Model, active_model, fused_models, read_model
 from fingerprintdb.warp import Warp
 
 R = TypeVar("R")
@@ -29,34 +29,43 @@ R = TypeVar("R")
 
 @dataclass(slots=True)
 class Extractor:
-    """The stages with the active model of a database, loaded once, and sources within a limit.
+    """The stages with the models of a database, each loaded once, and sources within a limit.
 
     With `processes`, what computes much runs there: all but a model too heavy to be loaded in each.
     """
 
     max_source_bytes: int = MAX_BYTES
     processes: Processes | None = None
-    _loaded: tuple[Model, Embedder] | None = field(default=None, repr=False)
+    _loaded: dict[Model, Embedder] = field(default_factory=dict, repr=False)
     _loading: Lock = field(default_factory=Lock, repr=False)
 
-    def embedder(self, connection: Connection) -> tuple[Model, Embedder]:
-        """Return the active model and its embedder; ModelError where they are not the same."""
-        model = active_model(connection)
-        with self._loading:
-            return model, self._load(model)
+    def embedder(
+        self, connection: Connection, model_id: int | None = None
+    ) -> tuple[Model, Embedder]:
+        """Return a model, the active one where none is named, and its embedder.
+
+        Raises ModelError where the weights are not there or not those of the model.
+        """
+        model = active_model(connection) if model_id is None else read_model(connection, model_id)
+        return model, self._load(model)
+
+    def embedders(self, connection: Connection) -> list[tuple[Model, Embedder]]:
+        """Return the models that a clip is heard by, the active one first; ModelError as above."""
+        return [(model, self._load(model)) for model in fused_models(connection)]
 
     def _load(self, model: Model) -> Embedder:
-        if self._loaded is None or self._loaded[0] != model:
-            embedder = load(model.source)
-            if embedder.revision != model.revision:
-                raise ModelError(
-                    f"the weights of {model.name} on this machine are of revision"
-                    f" {embedder.revision}, the database's vectors of {model.revision}",
-                    f"put revision {model.revision} here, or run"
-                    f" `fpdb init --model {model.source}` to change the database's model",
-                )
-            self._loaded = (model, embedder)
-        return self._loaded[1]
+        with self._loading:
+            if model not in self._loaded:
+                embedder = load(model.source)
+                if embedder.revision != model.revision:
+                    raise ModelError(
+                        f"the weights of {model.name} on this machine are of revision"
+                        f" {embedder.revision}, the database's vectors of {model.revision}",
+                        f"put revision {model.revision} here, or run"
+                        f" `fpdb init --model {model.source}` to change the database's model",
+                    )
+                self._loaded[model] = embedder
+            return self._loaded[model]
 
     @contextmanager
     def open(self, uri: str | None, content: bytes | None = None) -> Iterator[Source]:

@@ -62,14 +62,18 @@ def identify(
     uri: str | None = None,
     content: bytes | None = None,
     with_vectors: bool = True,
+    separator: str | None = None,
 ) -> Identified:
-    """Return what a clip is."""
+    """Return what a clip is; where a separator is named, vectors are of the music that it leaves.
+
+    Raises SeparatorError where the separator is not there or fails.
+    """
     timings = Timings()
-    heard_by = extractor.embedder(connection) if with_vectors else None
+    heard_by = extractor.embedders(connection) if with_vectors else ()
     began = time.perf_counter()
     with extractor.open(uri, content) as source:
         timings.add("open", began)
-        clip = hear(source, active_profile(connection)[1], timings)
+        clip = hear(source, active_profile(connection)[1], timings, separator)
         with booked(timings, "match"):
             answer = search(connection, clip, heard_by, scope)
     return Identified(answer, timings.ms, is_whole=clip.duration_sec < MAX_SEC)
@@ -114,11 +118,17 @@ def moments_like_clip(
     uri: str,
     *,
     lasting_sec: LastingSec = ANY_LENGTH,
+    separator: str | None = None,
 ) -> list[Moment]:
-    """Return the moments that sound most like a clip as a whole: like its windows' mean vector."""
+    """Return the moments that sound most like a clip as a whole: like its windows' mean vector.
+
+    Where a separator is named, vectors are of the music that it leaves. Raises SeparatorError
+    where the separator is not there or fails.
+    """
     model, embedder = extractor.embedder(connection)
+    profile = active_profile(connection)[1]
     with extractor.open(uri) as source:
-        windows = hear(source, active_profile(connection)[1], Timings()).windows(embedder)
+        windows = hear(source, profile, Timings(), separator).windows(embedder)
     if not len(windows.vectors):
         return []
     return moments_like(

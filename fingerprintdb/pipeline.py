@@ -19,11 +19,9 @@ from fingerprintdb.source import Source, SourceError, redact
 from fingerprintdb.store import asset as assets
 from fingerprintdb.store.asset import Claim
 from fingerprintdb.store.database import Connection
-from fingerprintdb.store.embeddings import (
-    copy_segments,
-    store_embeddings,
-)
+from fingerprintdb.store.embeddings import copy_segments, store_embeddings
 from fingerprintdb.store.landmarks import copy_landmarks, store_landmarks
+from fingerprintdb.store.model import ModelChangedError, hold_model
 from fingerprintdb.store.profile import (
     ProfileChangedError,
     active_profile,
@@ -56,10 +54,10 @@ class Ingested:
 def process_landmarks(connection: Connection, job: Claim, extractor: Extractor) -> dict[str, float]:
     """Fingerprint the asset of a landmark job and store it whole, or not at all."""
     timings = Timings()
-    if job.profile_id is None:
+    if job.made_by is None:
         profile_id, profile = active_profile(connection)
     else:
-        profile_id, profile = job.profile_id, read_profile(connection, job.profile_id)
+        profile_id, profile = job.made_by, read_profile(connection, job.made_by)
     with extractor.open(job.uri, job.content) as source:
         found = extractor.landmarks(source, profile, timings, Warp(job.pitch, job.tempo))
         described = _described(source, found) | _titles(found.info.tags, job.uri or "")
@@ -74,13 +72,15 @@ def process_embeddings(
 ) -> dict[str, float]:
     """Embed the asset of an embedding job and store it whole, or not at all."""
     timings = Timings()
-    model, embedder = extractor.embedder(connection)
+    model, embedder = extractor.embedder(connection, job.made_by)
     windowing = Windowing(
-        job.segment_duration_sec,
-        job.segment_hop_sec,
-        job.sample_rate,
-        job.normalize_embeddings,
-        job.max_audio_length_sec,
+        segment_duration_sec=job.segment_duration_sec,
+        segment_hop_sec=job.segment_hop_sec,
+        sample_rate_hz=job.sample_rate,
+        normalize_embeddings=job.normalize_embeddings,
+        max_audio_length_sec=job.max_audio_length_sec,
+        normalize_loudness=job.normalize_loudness,
+        separator=job.separator,
     )
     with extractor.open(job.uri, job.content) as source:
         warp = Warp(job.pitch, job.tempo)
@@ -108,8 +108,8 @@ def ingest(
     a version of it in any case.
     """
     while True:
-        # Made again in the rare case that another profile became the active one meanwhile.
-        with suppress(ProfileChangedError):
+        # Made again in the rare case that another profile or model became the active one meanwhile.
+        with suppress(ProfileChangedError, ModelChangedError):
             return _ingest(connection, extractor, uri, collection, content_type, version_of, warp)
 
 
@@ -155,6 +155,8 @@ def _ingest(
     with connection.transaction():
         if hold_profile(connection, profile_id) != "active":
             raise ProfileChangedError
+        if hold_model(connection, model.model_id) != "active":
+            raise ModelChangedError
         # Another thread or program may have brought the same bytes meanwhile.
         assets.lock_content(connection, collection, sha256)
         same = assets.find_same(connection, collection, sha256, uri, warp)

@@ -100,9 +100,11 @@ class Jobs:
         """Fingerprint an asset with a profile; without one, with the active one."""
         self._extract("landmark", process_landmarks, context, asset_id, revision, profile_id)
 
-    def embedding(self, context: JobContext, *, asset_id: int, revision: int) -> None:
-        """Embed an asset."""
-        self._extract("embedding", process_embeddings, context, asset_id, revision)
+    def embedding(
+        self, context: JobContext, *, asset_id: int, revision: int, model_id: int | None = None
+    ) -> None:
+        """Embed an asset with a model; without one, with the active one."""
+        self._extract("embedding", process_embeddings, context, asset_id, revision, model_id)
 
     def query(self, context: JobContext, *, query_id: int) -> None:
         """Answer a clip or a sentence of fpdb.query."""
@@ -127,10 +129,10 @@ class Jobs:
         context: JobContext,
         asset_id: int,
         revision: int,
-        profile_id: int | None = None,
+        made_by: int | None,
     ) -> None:
         with self.connections.connection() as connection:
-            job = assets.claim(connection, asset_id, kind, revision, profile_id)
+            job = assets.claim(connection, asset_id, kind, revision, made_by)
         if job is None:
             return
         began = time.perf_counter()
@@ -159,9 +161,8 @@ class Jobs:
                 fail_query(connection, names["query_id"], reason, again=False)
                 return
             kind: Kind = "landmark" if job.task_name == "landmark" else "embedding"
-            claim = assets.claim(
-                connection, names["asset_id"], kind, names["revision"], names.get("profile_id")
-            )
+            made_by = names.get("profile_id", names.get("model_id"))
+            claim = assets.claim(connection, names["asset_id"], kind, names["revision"], made_by)
             if claim is not None:
                 assets.fail(connection, claim, reason, again=False)
         logger.error("job %s is given up: %s", job.id, reason)

@@ -22,10 +22,10 @@ BEGIN
     END IF;
     IF source_changed OR
         (new.segment_duration_sec, new.segment_hop_sec, new.sample_rate, new.normalize_embeddings,
-            new.max_audio_length_sec)
+            new.normalize_loudness, new.separator, new.max_audio_length_sec)
         IS DISTINCT FROM
         (old.segment_duration_sec, old.segment_hop_sec, old.sample_rate, old.normalize_embeddings,
-            old.max_audio_length_sec)
+            old.normalize_loudness, old.separator, old.max_audio_length_sec)
     THEN
         new.embedding_revision := old.embedding_revision + 1;
     END IF;
@@ -55,12 +55,13 @@ BEGIN
     PERFORM fpdb.queue_jobs(
         (SELECT array_agg(asset_id ORDER BY asset_id) FROM inserted WHERE embedding_status = 'queued'),
         'embedding');
-    PERFORM fpdb.queue_building((SELECT array_agg(asset_id ORDER BY asset_id) FROM inserted));
+    PERFORM fpdb.queue_building((SELECT array_agg(asset_id ORDER BY asset_id) FROM inserted), kind)
+    FROM unnest(ARRAY['landmark', 'embedding']) AS kind;
     RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION fpdb.asset_after_insert() IS
-    'Trigger: queues a landmark job and an embedding job for every asset of the statement, and a landmark job for each profile that is being built.';
+    'Trigger: queues a landmark job and an embedding job for every asset of the statement, and one for each profile that is being built and each shadow model.';
 
 CREATE OR REPLACE FUNCTION fpdb.asset_after_update() RETURNS trigger
 LANGUAGE plpgsql
@@ -85,12 +86,14 @@ BEGIN
         PERFORM fpdb.remove_landmarks(emptied);
         DELETE FROM fpdb.embedding WHERE asset_id = ANY (emptied);
         DELETE FROM fpdb.segment WHERE asset_id = ANY (emptied);
+        DELETE FROM fpdb.asset_model WHERE asset_id = ANY (emptied);
     END IF;
     PERFORM fpdb.drop_jobs(again_landmarks, 'landmark');
     PERFORM fpdb.drop_jobs(again_embeddings, 'embedding');
     PERFORM fpdb.queue_jobs(again_landmarks, 'landmark');
-    PERFORM fpdb.queue_building(again_landmarks);
+    PERFORM fpdb.queue_building(again_landmarks, 'landmark');
     PERFORM fpdb.queue_jobs(again_embeddings, 'embedding');
+    PERFORM fpdb.queue_building(again_embeddings, 'embedding');
     RETURN NULL;
 END
 $$;
@@ -161,7 +164,7 @@ $$;
 COMMENT ON FUNCTION fpdb.remove_landmarks(bigint[], smallint) IS
     'Removes the landmarks and bits of assets, of one profile or of all; called by triggers and workers, in the transaction that holds the assets.';
 
-CREATE OR REPLACE FUNCTION fpdb.queue_jobs(asset_ids bigint[], kind text, profile_id smallint DEFAULT NULL)
+CREATE OR REPLACE FUNCTION fpdb.queue_jobs(asset_ids bigint[], kind text, made_by smallint DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql
 SET search_path = fpdb_queue, pg_temp
@@ -172,31 +175,34 @@ BEGIN
     END IF;
     -- lock and queueing_lock stay NULL: distinct locks make a fetch scan the table, and a
     -- duplicate queueing_lock would abort the user's own INSERT. A void revision costs one look.
-    -- What is built beside the active profile comes after what somebody waits for.
+    -- What is built beside what serves comes after what somebody waits for.
     PERFORM fpdb_queue.procrastinate_defer_jobs_v1(array_agg(ROW(
-        kind, kind, CASE WHEN queue_jobs.profile_id IS NULL THEN 0 ELSE -1 END, NULL, NULL,
+        kind, kind, CASE WHEN made_by IS NULL THEN 0 ELSE -1 END, NULL, NULL,
         jsonb_strip_nulls(jsonb_build_object(
             'asset_id', a.asset_id,
             'revision', CASE kind WHEN 'landmark' THEN a.landmark_revision ELSE a.embedding_revision END,
-            'profile_id', queue_jobs.profile_id)),
+            CASE kind WHEN 'landmark' THEN 'profile_id' ELSE 'model_id' END, made_by)),
         NULL
     )::fpdb_queue.procrastinate_job_to_defer_v1 ORDER BY a.asset_id))
     FROM fpdb.asset a WHERE a.asset_id = ANY (asset_ids);
 END
 $$;
 COMMENT ON FUNCTION fpdb.queue_jobs(bigint[], text, smallint) IS
-    'Queues a job of a kind (landmark, embedding) for the present revision of each asset; a landmark job is for the profile it names, and without one for whichever is active when it runs. Called by triggers.';
+    'Queues a job of a kind (landmark, embedding) for the present revision of each asset, to be made by the profile or model that is named, and without one by whichever is active when it runs. Called by triggers.';
 
-CREATE OR REPLACE FUNCTION fpdb.queue_building(asset_ids bigint[]) RETURNS void
+CREATE OR REPLACE FUNCTION fpdb.queue_building(asset_ids bigint[], kind text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM fpdb.queue_jobs(asset_ids, 'landmark', p.profile_id) FROM fpdb.profile p WHERE p.state = 'building';
+    PERFORM fpdb.queue_jobs(asset_ids, kind, made_by) FROM (
+        SELECT p.profile_id FROM fpdb.profile p WHERE p.state = 'building' AND kind = 'landmark'
+        UNION ALL
+        SELECT m.model_id FROM fpdb.model m WHERE m.state = 'shadow' AND kind = 'embedding') AS m (made_by);
 END
 $$;
-COMMENT ON FUNCTION fpdb.queue_building(bigint[]) IS
-    'Queues a landmark job of each asset for each profile that is being built; called by triggers and by ingestion.';
+COMMENT ON FUNCTION fpdb.queue_building(bigint[], text) IS
+    'Queues a job of a kind for each asset and each profile that is being built, or each shadow model; called by triggers and by ingestion.';
 
 CREATE OR REPLACE FUNCTION fpdb.drop_jobs(asset_ids bigint[], kind text) RETURNS void
 LANGUAGE sql
@@ -208,6 +214,17 @@ AS $$
 $$;
 COMMENT ON FUNCTION fpdb.drop_jobs(bigint[], text) IS
     'Removes the waiting and the failed jobs of a kind (landmark, embedding) of assets, of every profile; called by triggers.';
+
+CREATE OR REPLACE FUNCTION fpdb.drop_building_jobs(made_by smallint, kind text) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    DELETE FROM fpdb_queue.procrastinate_jobs j
+    WHERE j.queue_name = kind AND j.status IN ('todo', 'failed')
+        AND (j.args->>CASE kind WHEN 'landmark' THEN 'profile_id' ELSE 'model_id' END)::smallint = made_by
+$$;
+COMMENT ON FUNCTION fpdb.drop_building_jobs(smallint, text) IS
+    'Removes the waiting and the failed jobs that name a profile (kind landmark) or a model (kind embedding); called when its state changes.';
 
 CREATE OR REPLACE FUNCTION fpdb.reprocess(
     asset_ids bigint[] DEFAULT NULL,
@@ -239,7 +256,7 @@ COMMENT ON FUNCTION fpdb.reprocess(bigint[], text, boolean, boolean, boolean) IS
 -- Only where the statement names such a column: comparing `content` reads all of it.
 CREATE OR REPLACE TRIGGER asset_before_update
     BEFORE UPDATE OF uri, content, pitch, tempo, segment_duration_sec, segment_hop_sec, sample_rate,
-        normalize_embeddings, max_audio_length_sec, landmark_revision, embedding_revision ON fpdb.asset
+        normalize_embeddings, normalize_loudness, separator, max_audio_length_sec, landmark_revision, embedding_revision ON fpdb.asset
     FOR EACH ROW EXECUTE FUNCTION fpdb.asset_before_update();
 -- Matches and calibration take a work to be one step away.
 CREATE OR REPLACE TRIGGER asset_before_version BEFORE INSERT OR UPDATE OF version_of ON fpdb.asset

@@ -54,17 +54,6 @@ END
 $$;
 COMMENT ON FUNCTION fpdb.profile_key(text) IS 'Returns the key of a profile, or raises an error where nobody knows it.';
 
-CREATE OR REPLACE FUNCTION fpdb.drop_building_jobs(profile_id smallint) RETURNS void
-LANGUAGE sql
-SET search_path = pg_catalog, pg_temp
-AS $$
-    DELETE FROM fpdb_queue.procrastinate_jobs j
-    WHERE j.queue_name = 'landmark' AND j.status IN ('todo', 'failed')
-        AND (j.args->>'profile_id')::smallint = drop_building_jobs.profile_id
-$$;
-COMMENT ON FUNCTION fpdb.drop_building_jobs(smallint) IS
-    'Removes the waiting and the failed jobs that name a profile; called when its state changes.';
-
 CREATE OR REPLACE FUNCTION fpdb.build_profile(digest text) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -81,7 +70,7 @@ BEGIN
     END IF;
     -- Who inserts an asset meanwhile commits first, and is seen here; who comes later sees the new state.
     LOCK TABLE fpdb.asset IN SHARE MODE;
-    PERFORM fpdb.drop_building_jobs(chosen);
+    PERFORM fpdb.drop_building_jobs(chosen, 'landmark');
     UPDATE fpdb.asset_profile h SET error = NULL WHERE h.profile_id = chosen AND h.error IS NOT NULL;
     lacking := ARRAY(
         SELECT a.asset_id FROM fpdb.asset a
@@ -108,7 +97,7 @@ BEGIN
     PERFORM FROM fpdb.profile p ORDER BY p.profile_id FOR NO KEY UPDATE;
     UPDATE fpdb.profile p SET state = 'retired' WHERE p.is_active AND p.profile_id <> chosen;
     UPDATE fpdb.profile p SET state = 'active' WHERE NOT p.is_active AND p.profile_id = chosen;
-    PERFORM fpdb.drop_building_jobs(chosen);
+    PERFORM fpdb.drop_building_jobs(chosen, 'landmark');
     UPDATE fpdb.asset_profile h SET error = NULL WHERE h.profile_id = chosen AND h.error IS NOT NULL;
     UPDATE fpdb.asset a SET profile_id = chosen, landmark_count = h.landmark_count,
         landmark_status = 'ready', landmark_error = NULL
@@ -155,7 +144,7 @@ BEGIN
     END IF;
     -- fpdb.compact() holds this lock: it must not meet landmarks that vanish.
     PERFORM pg_advisory_xact_lock(1718641762, 25);
-    PERFORM fpdb.drop_building_jobs(chosen);
+    PERFORM fpdb.drop_building_jobs(chosen, 'landmark');
     DELETE FROM fpdb.delta d WHERE d.profile_id = chosen;
     DELETE FROM fpdb.block b USING fpdb.tier t WHERE t.tier_id = b.tier_id AND t.profile_id = chosen;
     DELETE FROM fpdb.sub_fingerprint s WHERE s.profile_id = chosen;

@@ -41,19 +41,19 @@ AS $$
 #variable_conflict use_column
 DECLARE
     few CONSTANT int := 200; -- assets whose vectors are compared one by one in some milliseconds
-    which smallint := coalesce(model, fpdb.active_model());
+    which CONSTANT fpdb.model := fpdb.model_named(nearest_segments.model);
     narrowed boolean := num_nonnulls(collection, content_type, metadata, min_duration_sec, max_duration_sec) > 0;
     assets bigint[];
     segments bigint[];
     distances float8[];
 BEGIN
-    IF which IS NULL OR NOT EXISTS (SELECT FROM fpdb.model m WHERE m.model_id = which) THEN
-        RAISE EXCEPTION 'there is no model %', coalesce(model::text, 'active in this database')
-            USING HINT = 'SELECT * FROM fpdb.model, or run: fpdb init';
-    END IF;
     -- What has no direction is near to nothing.
     IF query IS NULL OR vector_norm(query) = 0 THEN
         RETURN;
+    END IF;
+    IF vector_dims(query) <> which.dims THEN
+        RAISE EXCEPTION 'the vector has % dimensions, those of model % have %', vector_dims(query), which.name, which.dims
+            USING ERRCODE = 'data_exception', HINT = 'name the model that made it';
     END IF;
     IF narrowed THEN
         assets := ARRAY(SELECT s.asset_id FROM fpdb.assets_in_scope(nearest_segments.collection,
@@ -64,18 +64,23 @@ BEGIN
         -- The scan of the graph looks at ef_search vectors, and k must be among them; the function's
         -- own SET clause gives the caller's value back.
         PERFORM set_config('hnsw.ef_search', greatest(40, least(1000, 2 * k))::text, true);
-        SELECT array_agg(n.segment_id), array_agg(n.distance) INTO segments, distances
-        FROM (
-            SELECT e.segment_id, e.embedding <=> query AS distance
-            FROM fpdb.embedding e
-            WHERE e.model_id = which AND (exclude_asset IS NULL OR e.asset_id <> exclude_asset)
-                AND (NOT narrowed OR EXISTS (
-                    SELECT FROM fpdb.assets_in_scope(nearest_segments.collection, nearest_segments.content_type,
-                        nearest_segments.metadata, min_duration_sec, max_duration_sec) s
-                    WHERE s.asset_id = e.asset_id))
-            ORDER BY e.embedding <=> query
-            LIMIT k
-        ) n;
+        -- The index of a partition serves an expression that says its type and length.
+        EXECUTE format('
+            SELECT array_agg(n.segment_id), array_agg(n.distance)
+            FROM (
+                SELECT e.segment_id, e.embedding <=> $1 AS distance
+                FROM fpdb.%1$I e
+                WHERE ($3 IS NULL OR e.asset_id <> $3) %2$s
+                ORDER BY e.embedding::%3$s(%4$s) <=> $1::%3$s(%4$s)
+                LIMIT $2
+            ) n',
+            'embedding_' || which.model_id,
+            CASE WHEN narrowed THEN 'AND EXISTS (SELECT FROM fpdb.assets_in_scope($4, $5, $6, $7, $8) s
+                WHERE s.asset_id = e.asset_id)' END,
+            which.index_type, which.dims)
+        INTO segments, distances
+        USING query, k, exclude_asset, nearest_segments.collection, nearest_segments.content_type,
+            nearest_segments.metadata, min_duration_sec, max_duration_sec;
         -- Where a filter lets little through, the scan gave up (hnsw.max_scan_tuples) before it found k.
         IF narrowed AND coalesce(cardinality(segments), 0) < k THEN
             assets := ARRAY(SELECT s.asset_id FROM fpdb.assets_in_scope(nearest_segments.collection,
@@ -90,7 +95,7 @@ BEGIN
             SELECT e.segment_id, e.embedding <=> query AS distance
             FROM unnest(assets) AS s (asset_id)
             CROSS JOIN LATERAL (
-                SELECT * FROM fpdb.embedding e WHERE e.model_id = which AND e.asset_id = s.asset_id OFFSET 0) e
+                SELECT * FROM fpdb.embedding e WHERE e.model_id = which.model_id AND e.asset_id = s.asset_id OFFSET 0) e
             ORDER BY 2
             LIMIT k
         ) n;
@@ -178,18 +183,13 @@ SET search_path = pg_catalog, @extschema:vector@, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    which fpdb.model;
-    windows int := cardinality(embeddings);
+    windows CONSTANT int := cardinality(embeddings);
+    which CONSTANT fpdb.model := CASE WHEN cardinality(embeddings) > 0 THEN fpdb.model_named(match_vectors.model) END;
 BEGIN
     IF cardinality(embeddings) IS DISTINCT FROM cardinality(segment_starts) THEN
         RAISE EXCEPTION 'embeddings and segment_starts must be arrays of one length, not % and %',
             coalesce(cardinality(embeddings)::text, 'NULL'), coalesce(cardinality(segment_starts)::text, 'NULL')
             USING ERRCODE = 'array_subscript_error';
-    END IF;
-    SELECT * INTO which FROM fpdb.model m WHERE m.model_id = coalesce(model, fpdb.active_model());
-    IF which.model_id IS NULL AND windows > 0 THEN
-        RAISE EXCEPTION 'there is no model %', coalesce(model::text, 'active in this database')
-            USING HINT = 'SELECT * FROM fpdb.model, or run: fpdb init';
     END IF;
     RETURN QUERY
     WITH vote AS (
@@ -235,3 +235,65 @@ END
 $$;
 COMMENT ON FUNCTION fpdb.match_vectors(vector[], float8[], smallint, int, float8, text, text, jsonb, bigint) IS
     'Recordings whose segments sound like a clip''s windows in the same order: vectors with their start in the clip (seconds). similarity is the mean cosine over the windows, 0 where one does not agree; confidence is 0 for a model that is not calibrated.';
+
+CREATE OR REPLACE FUNCTION fpdb.match_models(
+    embeddings vector[],
+    segment_starts float8[],
+    models smallint[],
+    k int DEFAULT 10,
+    collection text DEFAULT NULL,
+    content_type text DEFAULT NULL,
+    metadata jsonb DEFAULT NULL,
+    exclude_asset bigint DEFAULT NULL
+) RETURNS TABLE (
+    asset_id bigint, confidence float8, score float8, offset_sec float8,
+    query_start_sec float8, query_end_sec float8, reference_start_sec float8, reference_end_sec float8,
+    aligned_segments int, similarity float8
+)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 10
+SET search_path = pg_catalog, @extschema:vector@, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    IF cardinality(models) IS DISTINCT FROM cardinality(embeddings)
+        OR cardinality(segment_starts) IS DISTINCT FROM cardinality(embeddings) THEN
+        RAISE EXCEPTION 'embeddings, segment_starts and models must be arrays of one length, not %, % and %',
+            coalesce(cardinality(embeddings)::text, 'NULL'), coalesce(cardinality(segment_starts)::text, 'NULL'),
+            coalesce(cardinality(models)::text, 'NULL')
+            USING ERRCODE = 'array_subscript_error';
+    END IF;
+    RETURN QUERY
+    WITH asked AS (
+        SELECT q.model, array_agg(q.embedding ORDER BY q.number) AS embeddings,
+            array_agg(q.start_sec ORDER BY q.number) AS starts
+        FROM unnest(embeddings, segment_starts, models) WITH ORDINALITY AS q (embedding, start_sec, model, number)
+        GROUP BY q.model
+    ),
+    found AS MATERIALIZED (
+        SELECT v.*, a.segment_hop_sec AS hop_sec,
+            -- Who asks one model alone means it; beside others, only those that were given weight speak.
+            coalesce(w.weight, (q.model = fpdb.active_model() OR (SELECT count(*) = 1 FROM asked))::int) AS weight
+        FROM asked q
+        CROSS JOIN LATERAL fpdb.match_vectors(q.embeddings, q.starts, q.model, k, 0, match_models.collection,
+            match_models.content_type, match_models.metadata, exclude_asset) v
+        JOIN fpdb.asset a ON a.asset_id = v.asset_id
+        LEFT JOIN fpdb.model_weight w ON w.model_id = q.model AND w.content_type = a.content_type
+    ),
+    best AS (
+        SELECT DISTINCT ON (asset_id) * FROM found WHERE weight > 0
+        ORDER BY asset_id, weight * confidence DESC, weight * similarity DESC
+    )
+    -- Models that hear one place are wrong only if all of them are (noisy-or of what is believed of each).
+    SELECT b.asset_id, 1 - exp(sum(ln(1 - least(f.weight * f.confidence, 1 - 1e-9)))), sum(f.weight * f.score),
+        b.offset_sec, b.query_start_sec, b.query_end_sec, b.reference_start_sec, b.reference_end_sec,
+        b.aligned_segments, sum(f.weight * f.similarity) / sum(f.weight)
+    FROM best b
+    JOIN found f ON f.asset_id = b.asset_id AND f.weight > 0 AND abs(f.offset_sec - b.offset_sec) <= b.hop_sec
+    GROUP BY b.asset_id, b.offset_sec, b.query_start_sec, b.query_end_sec, b.reference_start_sec, b.reference_end_sec,
+        b.aligned_segments
+    ORDER BY 2 DESC, 3 DESC, 1
+    LIMIT k;
+END
+$$;
+COMMENT ON FUNCTION fpdb.match_models(vector[], float8[], smallint[], int, text, text, jsonb, bigint) IS
+    'What fpdb.match_vectors finds with each of several models, fused: models names the model of each vector. Confidences weigh as fpdb.model_weight says for the asset''s content type, and are joined where the models point to one place of an asset (noisy-or).';

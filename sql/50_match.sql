@@ -45,7 +45,8 @@ CREATE OR REPLACE FUNCTION fpdb.evidence(
     tempo float8,
     searches int,
     max_postings int,
-    max_alignments int
+    max_alignments int,
+    models smallint[] DEFAULT NULL
 ) RETURNS TABLE (
     asset_id bigint, confidence float8, score float8, offset_sec float8,
     query_start_sec float8, query_end_sec float8, reference_start_sec float8, reference_end_sec float8,
@@ -106,7 +107,8 @@ BEGIN
         FROM judged j ORDER BY j.asset_id, j.log_odds DESC, j.aligned DESC, j.candidate
     ),
     vector AS MATERIALIZED (
-        SELECT * FROM fpdb.match_vectors(embeddings, coalesce(segment_starts, '{}'), model, 50, 0,
+        SELECT * FROM fpdb.match_models(embeddings, coalesce(segment_starts, '{}'), coalesce(models,
+                array_fill(coalesce(model, fpdb.active_model()), ARRAY[cardinality(embeddings)])), 50,
             evidence.collection, evidence.content_type, evidence.metadata, exclude_asset)
         WHERE cardinality(embeddings) > 0 -- so that it is not called for nothing
     ),
@@ -143,7 +145,7 @@ BEGIN
     ORDER BY o.confidence DESC, o.score DESC, o.asset_id;
 END
 $$;
-COMMENT ON FUNCTION fpdb.evidence(int[], int[], bit varying[], vector[], float8[], text, smallint, text, text, jsonb, bigint, float8, int, int, int) IS
+COMMENT ON FUNCTION fpdb.evidence(int[], int[], bit varying[], vector[], float8[], text, smallint, text, text, jsonb, bigint, float8, int, int, int, smallint[]) IS
     'Everything that speaks for each asset that landmarks or vectors propose, sure or not, best first, with the confidence its content type asks for; the arguments are those of fpdb.match, which keeps the sure ones.';
 
 CREATE OR REPLACE FUNCTION fpdb.is_rival(agreement float8, other float8) RETURNS boolean
@@ -172,7 +174,8 @@ CREATE OR REPLACE FUNCTION fpdb.match(
     tempo float8 DEFAULT 1,
     searches int DEFAULT 1,
     max_postings int DEFAULT NULL,
-    max_alignments int DEFAULT 100
+    max_alignments int DEFAULT 100,
+    models smallint[] DEFAULT NULL
 ) RETURNS TABLE (
     asset_id bigint, confidence float8, score float8, offset_sec float8,
     query_start_sec float8, query_end_sec float8, reference_start_sec float8, reference_end_sec float8,
@@ -186,7 +189,7 @@ AS $$
     WITH sure AS MATERIALIZED (
         SELECT * FROM fpdb.evidence(hashes, frames, sub_fingerprints, embeddings, segment_starts, profile, model,
             match.collection, match.content_type, match.metadata, exclude_asset, tempo, searches, max_postings,
-            max_alignments) e
+            max_alignments, models) e
         WHERE e.confidence >= coalesce(min_confidence, e.threshold)
     )
     SELECT s.asset_id, s.confidence, s.score, s.offset_sec,
@@ -203,8 +206,8 @@ AS $$
     ORDER BY s.confidence DESC, s.score DESC, s.asset_id
     LIMIT k
 $$;
-COMMENT ON FUNCTION fpdb.match(int[], int[], vector[], float8[], text, smallint, int, float8, text, text, jsonb, bigint, bit varying[], float8, int, int, int) IS
-    'Recordings that hold a clip, best first: landmarks propose alignments (at most max_alignments, reading at most max_postings), sub_fingerprints (see bit_agreements) verify them, vectors add to them. Offset is reference time - query time; confidence is the probability that the answer is right; from min_confidence (default: the content type''s threshold) up; no row means no match. tempo is how many times the recording''s the clip''s was, where the caller undid it; searches how many of its kind one question makes. is_ambiguous: another match holds this very passage as well.';
+COMMENT ON FUNCTION fpdb.match(int[], int[], vector[], float8[], text, smallint, int, float8, text, text, jsonb, bigint, bit varying[], float8, int, int, int, smallint[]) IS
+    'Recordings that hold a clip, best first: landmarks propose alignments (at most max_alignments, reading at most max_postings), sub_fingerprints (see bit_agreements) verify them, vectors add to them. Offset is reference time - query time; confidence is the probability that the answer is right; from min_confidence (default: the content type''s threshold) up; no row means no match. tempo is how many times the recording''s the clip''s was, where the caller undid it; searches how many of its kind one question makes. models names the model of each vector, where they are of several; else all are of model. is_ambiguous: another match holds this very passage as well.';
 
 CREATE OR REPLACE FUNCTION fpdb.match_asset(
     asset_id bigint,

@@ -59,6 +59,45 @@ COMMENT ON COLUMN fpdb.profile_status.share IS 'That, of all assets (0 to 1); NU
 COMMENT ON COLUMN fpdb.profile_status.failed IS 'Assets that could not be fingerprinted with it.';
 COMMENT ON COLUMN fpdb.profile_status.an_error IS 'One of the reasons, where some failed.';
 
+CREATE OR REPLACE VIEW fpdb.model_status AS
+    SELECT m.model_id, m.name, m.revision, m.state, m.dims, m.index_type,
+        to_regclass('fpdb.embedding_' || m.model_id || '_hnsw_idx') IS NOT NULL AS is_indexed,
+        coalesce(h.ready, 0) AS assets,
+        coalesce(h.ready, 0)::float8 / nullif(a.assets, 0) AS share,
+        coalesce(h.vectors, 0) AS vectors,
+        CASE WHEN m.state = 'active' THEN a.failed ELSE coalesce(h.failed, 0) END AS failed,
+        CASE WHEN m.state = 'active' THEN a.error ELSE h.error END AS an_error,
+        w.weights
+    FROM fpdb.model m
+    CROSS JOIN (
+        SELECT count(*) AS assets, count(*) FILTER (WHERE embedding_status = 'failed') AS failed,
+            max(embedding_error) FILTER (WHERE embedding_status = 'failed') AS error
+        FROM fpdb.asset
+    ) a
+    LEFT JOIN (
+        SELECT h.model_id, count(h.error) AS failed, max(h.error) AS error, sum(h.vectors) AS vectors,
+            count(*) FILTER (WHERE h.vectors IS NOT NULL AND h.revision = o.embedding_revision) AS ready
+        FROM fpdb.asset_model h JOIN fpdb.asset o USING (asset_id) GROUP BY h.model_id
+    ) h USING (model_id)
+    LEFT JOIN (
+        SELECT w.model_id, jsonb_object_agg(w.content_type, w.weight) AS weights
+        FROM fpdb.model_weight w GROUP BY w.model_id
+    ) w USING (model_id);
+COMMENT ON VIEW fpdb.model_status IS 'Embedding models: which is searched, and how far each is.';
+COMMENT ON COLUMN fpdb.model_status.model_id IS 'Key; what functions take.';
+COMMENT ON COLUMN fpdb.model_status.name IS 'Checkpoint name or folder, or builtin.';
+COMMENT ON COLUMN fpdb.model_status.revision IS 'Which weights.';
+COMMENT ON COLUMN fpdb.model_status.state IS 'active, shadow or retired.';
+COMMENT ON COLUMN fpdb.model_status.dims IS 'Dimensions of a vector.';
+COMMENT ON COLUMN fpdb.model_status.index_type IS 'What its index holds: vector or halfvec.';
+COMMENT ON COLUMN fpdb.model_status.is_indexed IS 'Whether its HNSW index is there; fpdb.index_model builds it.';
+COMMENT ON COLUMN fpdb.model_status.assets IS 'Assets that have its vectors, of their present revision.';
+COMMENT ON COLUMN fpdb.model_status.share IS 'That, of all assets (0 to 1); NULL where there are none.';
+COMMENT ON COLUMN fpdb.model_status.vectors IS 'Vectors stored.';
+COMMENT ON COLUMN fpdb.model_status.failed IS 'Assets that could not be embedded with it.';
+COMMENT ON COLUMN fpdb.model_status.an_error IS 'One of the reasons, where some failed.';
+COMMENT ON COLUMN fpdb.model_status.weights IS 'What fpdb.model_weight says of it, by content type.';
+
 CREATE OR REPLACE VIEW fpdb.job_status AS
     SELECT j.queue_name AS queue, j.status::text AS status, count(*) AS jobs,
         extract(epoch FROM now() - min(e.at))::float8 AS oldest_age_sec

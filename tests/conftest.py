@@ -19,7 +19,7 @@ from fingerprintdb.embedding import load
 from fingerprintdb.store import migration
 from fingerprintdb.store.database import Connection, connect
 from fingerprintdb.store.embedded import open_embedded
-from fingerprintdb.store.embeddings import register_model
+from fingerprintdb.store.model import choose_model
 from fingerprintdb.store.profile import register_profiles
 
 # No test may reach for a model hub.
@@ -69,14 +69,7 @@ def template(server_url: str, admin: psycopg.Connection) -> str:
     embedder = load("builtin")
     with connect(url) as connection:
         register_profiles(connection)
-        register_model(
-            connection,
-            name=embedder.name,
-            revision=embedder.revision,
-            source="builtin",
-            sample_rate_hz=embedder.sample_rate_hz,
-            confidence=None,
-        )
+        choose_model(connection, embedder)
     return TEMPLATE
 
 

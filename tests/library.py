@@ -74,17 +74,28 @@ class Library:
             count = 0 if landmarks is None else len(landmarks)
             mark_stored(self.connection, asset_id, profile_id, count)
         if vectors is not None:
-            starts = [2.5 * n for n in range(len(vectors))] if starts_sec is None else starts_sec
-            copy_segments(
-                self.connection,
-                asset_id,
-                self.active_model() if model_id is None else model_id,
-                [
-                    EmbeddedSegment(index, start, start + 5.0, vector, 1.0)
-                    for index, (start, vector) in enumerate(zip(starts, vectors, strict=True))
-                ],
-            )
+            model_id = self.active_model() if model_id is None else model_id
+            self.embed(asset_id, vectors, model_id, starts_sec)
         return asset_id
+
+    def embed(
+        self,
+        asset_id: int,
+        vectors: Vectors,
+        model_id: int,
+        starts_sec: Sequence[float] | None = None,
+    ) -> None:
+        """Store vectors of a model, one each 2.5 s where the starts are not given."""
+        starts = [2.5 * n for n in range(len(vectors))] if starts_sec is None else starts_sec
+        copy_segments(
+            self.connection,
+            asset_id,
+            model_id,
+            [
+                EmbeddedSegment(index, start, start + 5.0, vector, 1.0)
+                for index, (start, vector) in enumerate(zip(starts, vectors, strict=True))
+            ],
+        )
 
     def replace(self, asset_id: int, landmarks: Landmarks) -> None:
         """Store other landmarks for an asset, as a worker does."""

@@ -234,6 +234,40 @@ def test_packed_landmarks_survive_a_downgrade(migrated_url: str) -> None:
 EVERY_BIT = "SELECT asset_id, part, bits::text FROM fpdb.sub_fingerprint ORDER BY 1, 2"
 
 
+def test_vectors_survive_0007_and_back(migrated_url: str) -> None:
+    """Those of 512 dimensions; the index follows, and what another model has goes."""
+    rng = np.random.default_rng(1)
+    indexes = (
+        "SELECT indexdef FROM pg_indexes WHERE indexname LIKE 'embedding%%hnsw_idx' ORDER BY 1"
+    )
+    with connect(migrated_url) as connection:
+        library = Library(connection)
+        vectors = random_vectors(rng, 5)
+        asset_id = library.add(vectors=vectors)
+        longer = library.value("SELECT fpdb.register_model('longer', '1', 'longer', 768, 16000)")
+        library.embed(asset_id, rng.normal(size=(5, 768)).astype(np.float32), longer)
+        library.value("SELECT fpdb.backfill_model(%s::smallint)", longer)
+        silent = library.add()
+        every = (
+            "SELECT segment_id, embedding::text FROM fpdb.embedding WHERE model_id = 1 ORDER BY 1"
+        )
+        stored, before = library.rows(every), library.rows(indexes)
+        alembic.command.downgrade(config(migrated_url), "0006")
+        assert str(library.rows(every)) == str(stored)
+        assert library.rows("SELECT model_id, state FROM fpdb.model") == [(1, "active")]
+        assert [row[0].endswith("(embedding vector_cosine_ops)") for row in library.rows(indexes)]
+        assert library.value("SELECT to_regclass('fpdb.embedding_2')") is None
+        migration.upgrade(migrated_url)
+        assert str(library.rows(every)) == str(stored)
+        assert library.rows(indexes) == before
+        assert library.rows("SELECT asset_id, vectors FROM fpdb.asset_model ORDER BY 1") == [
+            (asset_id, 5),
+            (silent, 0),
+        ]
+        found = library.rows("SELECT segment_index FROM fpdb.nearest_segments(%s, 1)", vectors[3])
+        assert found == [(3,)]
+
+
 def test_the_active_profile_survives_a_downgrade_to_0003_and_the_way_back(
     migrated_url: str,
 ) -> None:

@@ -173,8 +173,8 @@ def test_vectors_of_another_model_stay_while_the_segments_do(
     result = ingest(connection, Extractor(), str(path))
     former = one(connection, "SELECT fpdb.active_model()")[0]
     second = one(connection, "SELECT fpdb.register_model('second', '1', 'second', 512, 48000)")[0]
-    connection.execute("UPDATE fpdb.asset SET embedding_status = 'queued', embedding_revision = 2")
-    job = claim(connection, int(result.asset_id or 0), "embedding", 2)
+    connection.execute("SELECT fpdb.backfill_model(%s::smallint)", (second,))
+    job = claim(connection, int(result.asset_id or 0), "embedding", 1, second)
     assert job is not None
     with open_source(str(path)) as source:
         segments = extract_embeddings(source, load("builtin"), Windowing(), Timings())

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from fingerprintdb import pipeline
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
 from fingerprintdb.encoding import encode
 from fingerprintdb.extractor import Extractor
@@ -207,6 +206,7 @@ def job_beside(connection: Connection, music: list[Path]) -> dict[str, Any]:
         connection,
         "SELECT args FROM fpdb_queue.procrastinate_jobs WHERE args ? 'profile_id'",
     )
+    arguments["made_by"] = arguments.pop("profile_id")
     return {"kind": "landmark"} | arguments
 
 
@@ -285,13 +285,13 @@ def test_ingestion_while_a_profile_is_built_is_for_both(
 def test_ingestion_that_the_switch_overtakes_is_of_the_new_profile(
     connection: Connection, music: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = pipeline.extract
+    original = Extractor.both
 
-    def extract(*arguments: Any) -> Any:
+    def both(*arguments: Any) -> Any:
         activate_profile(connection, "compact")
         return original(*arguments)
 
-    monkeypatch.setattr(pipeline, "extract", extract)
+    monkeypatch.setattr(Extractor, "both", both)
     assert ingest(connection, Extractor(), str(music[0])).status == "ready"
     assert [name for _, name in stored(connection)] == ["compact"]
 

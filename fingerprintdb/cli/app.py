@@ -17,6 +17,7 @@ from fingerprintdb.cli import (
     index,
     ingest,
     library,
+    model,
     plot,
     profile,
     search,
@@ -61,6 +62,7 @@ for command in (
     app.command(command.__name__.rstrip("_"))(command)
 
 app.add_typer(profile.profile)
+app.add_typer(model.model)
 app.add_typer(index.index)
 
 # What stands after `sql` is psql's.

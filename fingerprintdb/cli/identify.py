@@ -56,6 +56,12 @@ def identify(
     landmarks_only: Annotated[
         bool, typer.Option("--landmarks-only", help="Ask no embedding model, which is quicker.")
     ] = False,
+    separator: Annotated[
+        str | None,
+        typer.Option(
+            help="Embed the clips' music, separated from speech by this plug-in: repet-sim, ..."
+        ),
+    ] = None,
     max_postings: Annotated[
         int,
         typer.Option(
@@ -67,9 +73,11 @@ def identify(
     ] = False,
 ) -> None:
     """Identify clips: exit status 0 when all were found, 1 when not, 2 after an error."""
+    if separator is not None and landmarks_only:
+        raise typer.BadParameter("--separator is for vectors, which --landmarks-only leaves out")
     settings: Settings = context.obj.settings
     url = open_ready(settings)
-    from fingerprintdb import identification
+    from fingerprintdb import identification, separation
     from fingerprintdb.extractor import Extractor
     from fingerprintdb.store import library
     from fingerprintdb.store.database import connect
@@ -83,6 +91,8 @@ def identify(
         max_postings=max_postings,
     )
     extractor = Extractor(max_source_bytes=settings.max_source_bytes)
+    if separator is not None:
+        separation.find(separator)
     worst = 0
     with connect(url) as connection:
         if collection is not None:
@@ -103,6 +113,7 @@ def identify(
                     uri=None if clip == "-" else clip,
                     content=content,
                     with_vectors=not landmarks_only,
+                    separator=separator,
                 )
             except FingerprintError as error:
                 answer.error = str(error)

@@ -63,7 +63,7 @@ def plot(
         profile = active_profile(connection)[1]
         if asset is not None:
             read_recording(connection, asset, profile)
-        heard_by = extractor.embedder(connection)
+        heard_by = extractor.embedders(connection)
         with extractor.open(None if clip == "-" else clip, content) as source:
             heard = hear(source, profile, Timings())
             scope = Scope(k=EVERY_CANDIDATE, min_confidence=0)

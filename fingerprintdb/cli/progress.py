@@ -9,8 +9,8 @@ from typing import Self
 class Progress:
     """A bar on stderr with counts by state and the time that is left."""
 
-    def __init__(self, total: int) -> None:
-        """Show nothing yet; `total` is how many there are to count."""
+    def __init__(self, total: int | None) -> None:
+        """Show nothing yet; `total` is how many there are to count, None where nobody knows."""
         self._counts: Counter[str] = Counter()
         self._bar = None
         if not sys.stderr.isatty():

@@ -28,6 +28,12 @@ def search(
     segment: Annotated[
         int | None, typer.Option(help="Look for what sounds like this stored segment.")
     ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare the clip's music, separated from speech by this plug-in: repet-sim, ..."
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("--k", "-k", help="Most moments to list.", min=1)] = 10,
     collection: Annotated[str | None, typer.Option(help="Look in this collection only.")] = None,
     content_type: Annotated[
@@ -49,6 +55,8 @@ def search(
     """List the moments that sound like a sentence, a clip or a segment: exit status 1 if none."""
     if sum(way is not None for way in (text, clip, segment)) != 1:
         raise typer.BadParameter("give one of TEXT, --clip and --segment")
+    if separator is not None and clip is None:
+        raise typer.BadParameter("--separator is for a --clip")
     if text is not None and not text.strip():
         raise typer.BadParameter("the text is empty: say what to look for")
     wanted = _object(metadata)
@@ -75,7 +83,7 @@ def search(
             )
         elif clip is not None:
             found = identification.moments_like_clip(
-                connection, extractor, scope, clip, lasting_sec=lasting_sec
+                connection, extractor, scope, clip, lasting_sec=lasting_sec, separator=separator
             )
         else:
             found = moments_like_segment(connection, segment or 0, scope, lasting_sec)

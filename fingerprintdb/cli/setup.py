@@ -47,7 +47,7 @@ def migrate(context: typer.Context) -> None:
 def initialise(settings: Settings, url: str, model: str | None = None) -> str:
     """Do what `fpdb init` does and return the line that says which model is active, and why."""
     from fingerprintdb.store.database import connect
-    from fingerprintdb.store.embeddings import active_model, has_active_model
+    from fingerprintdb.store.model import active_model, has_active_model
 
     _migrate(url)
     with connect(url) as connection:
@@ -109,19 +109,15 @@ def _migrate(url: str) -> str:
 def _activate(connection: Connection, wanted: str) -> str:
     from fingerprintdb.embedding import load, resolve
     from fingerprintdb.embedding.builtin import CONFIDENCE
-    from fingerprintdb.store.embeddings import register_model
+    from fingerprintdb.store.model import choose_model
 
     choice = resolve(wanted)
     embedder = load(choice.name)
-    register_model(
-        connection,
-        name=embedder.name,
-        revision=embedder.revision,
-        source=embedder.name,
-        sample_rate_hz=embedder.sample_rate_hz,
-        confidence=CONFIDENCE if embedder.name == "builtin" else None,
-    )
+    confidence = CONFIDENCE if embedder.name == "builtin" else None
+    queued = choose_model(connection, embedder, confidence=confidence)
     line = f"ready: model {embedder.name} is active ({choice.reason})"
+    if queued:
+        line += f", {queued} assets are queued to be embedded with it: run fpdb worker"
     if choice.remedy:
         line += f"; for CLAP: {choice.remedy} && fpdb init --model clap"
     return line

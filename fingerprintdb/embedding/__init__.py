@@ -1,7 +1,8 @@
-"""Turns windows of sound, and sentences, into vectors: CLAP, or the built-in embedder."""
+"""Turns windows of sound, and sentences, into vectors: CLAP, AST, or the built-in embedder."""
 
 from dataclasses import dataclass
 
+from fingerprintdb.embedding.ast import AstEmbedder
 from fingerprintdb.embedding.builtin import BuiltinEmbedder
 from fingerprintdb.embedding.checkpoint import (
     DEFAULT_CHECKPOINT,
@@ -52,12 +53,14 @@ def resolve(name: str) -> Choice:
 
 
 def load(name: str, *, download: bool = False) -> Embedder:
-    """Load an embedder: "auto", "builtin", "clap", a CLAP checkpoint on the hub, or a folder.
+    """Load an embedder: "auto", "builtin", "clap", a checkpoint on the hub, or a folder.
 
+    A checkpoint's configuration says whether it is a CLAP or an Audio Spectrogram Transformer.
     The network is used only with `download`, and only for what the hub's cache lacks. Raises
     ModelError, with the remedy, where the libraries or the weights are missing or wrong.
     """
     chosen = resolve(name).name
     if chosen == "builtin":
         return BuiltinEmbedder()
-    return ClapEmbedder(find(chosen, download=download))
+    checkpoint = find(chosen, download=download)
+    return (ClapEmbedder if checkpoint.architecture == "clap" else AstEmbedder)(checkpoint)

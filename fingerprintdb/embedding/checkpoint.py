@@ -1,4 +1,4 @@
-"""Finds a CLAP checkpoint on this machine, and says what is wrong with it before it is loaded."""
+"""Finds a checkpoint on this machine, and says what is wrong with it before it is loaded."""
 
 import hashlib
 import json
@@ -12,7 +12,9 @@ from fingerprintdb.embedding.embedder import ModelError
 
 DEFAULT_CHECKPOINT = "laion/clap-htsat-unfused"
 INSTALL_COMMAND = "pip install 'fingerprintdb[clap]'"
-DIMS = 512
+
+ARCHITECTURES = ("clap", "audio-spectrogram-transformer")
+"""The model types of transformers that can be loaded."""
 
 _CONFIG = "config.json"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
@@ -20,11 +22,15 @@ _EXTRACTOR = ("preprocessor_config.json", "processor_config.json")
 
 
 class Checkpoint(NamedTuple):
-    """A complete model's folder, the name that finds it again, and its exact revision."""
+    """A complete model's folder, the name that finds it again, its revision and architecture.
+
+    `architecture` is one of ARCHITECTURES.
+    """
 
     folder: Path
     name: str
     revision: str
+    architecture: str
 
 
 def is_installed() -> bool:
@@ -33,7 +39,7 @@ def is_installed() -> bool:
 
 
 def fetch_command(checkpoint: str) -> str:
-    """Return the shell command that installs what CLAP needs and fetches a checkpoint."""
+    """Return the shell command that installs what a model needs and fetches a checkpoint."""
     fetch = f"hf download {checkpoint}"
     return fetch if is_installed() else f"{INSTALL_COMMAND} && {fetch}"
 
@@ -48,12 +54,12 @@ def cached_folder(checkpoint: str) -> Path | None:
 
 
 def find(name: str, *, download: bool = False) -> Checkpoint:
-    """Find a checkpoint of the hub, by its name, or a folder with a saved ClapModel.
+    """Find a checkpoint of the hub, by its name, or a folder with a saved model.
 
     The hub's revision is its commit; a folder's is the digest of its files, and its name the
     absolute path, so that the name finds it again. The network is used only with `download`, and
     only for a checkpoint that is not in the hub's cache. Raises ModelError where something is
-    missing, of another architecture, or of another vector length than 512.
+    missing or of an architecture that is not supported.
     """
     if (folder := Path(name).expanduser()).is_dir():
         folder = folder.resolve()
@@ -62,24 +68,22 @@ def find(name: str, *, download: bool = False) -> Checkpoint:
                 f"the folder {folder} lacks {' and '.join(absent)}",
                 "save the model and its feature extractor there with save_pretrained",
             )
-        _check_config(folder)
-        return Checkpoint(folder, str(folder), _digest(folder))
+        return Checkpoint(folder, str(folder), _digest(folder), _architecture(folder))
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise ModelError(
             f"there is no model or folder {name!r}",
-            f"use builtin, {DEFAULT_CHECKPOINT}, or a folder with a saved ClapModel",
+            f"use builtin, {DEFAULT_CHECKPOINT}, or a folder with a saved model",
         )
     cached = cached_folder(name) or (_download(name) if download else None)
     if cached is None:
         raise ModelError(f"the weights of {name} are not on this machine", fetch_command(name))
-    _check_config(cached)
-    return Checkpoint(cached, name, cached.name)
+    return Checkpoint(cached, name, cached.name, _architecture(cached))
 
 
 def _download(checkpoint: str) -> Path | None:
     """Fetch a checkpoint, with one kind of weights only, into the hub's cache."""
     if not is_installed():
-        raise ModelError("CLAP needs torch and transformers", INSTALL_COMMAND)
+        raise ModelError("the model needs torch and transformers", INSTALL_COMMAND)
     hub = import_module("huggingface_hub")
     for weights in ("model.safetensors", "pytorch_model.bin"):
         try:
@@ -103,23 +107,18 @@ def _absent(folder: Path) -> list[str]:
     ]
 
 
-def _check_config(folder: Path) -> None:
-    """Refuse another architecture and another vector length before loading any weights."""
+def _architecture(folder: Path) -> str:
+    """Read a model's architecture; refuse one that is not supported before loading any weights."""
     try:
-        config = json.loads((folder / _CONFIG).read_text())
+        kind = json.loads((folder / _CONFIG).read_text()).get("model_type")
     except ValueError as error:
         raise broken(folder, f"{_CONFIG} is not JSON") from error
-    kind = config.get("model_type")
-    if kind != "clap":
+    if kind not in ARCHITECTURES:
         raise ModelError(
-            f"the model in {folder} is of type {kind}, not clap",
-            f"use a CLAP checkpoint such as {DEFAULT_CHECKPOINT}",
+            f"the model in {folder} is of type {kind}, not {' or '.join(ARCHITECTURES)}",
+            f"use such a checkpoint, {DEFAULT_CHECKPOINT} for one",
         )
-    if (dims := config.get("projection_dim", DIMS)) != DIMS:
-        raise ModelError(
-            f"the model in {folder} gives {dims} numbers a vector, the database holds {DIMS}",
-            f"use a checkpoint of {DIMS} dimensions such as {DEFAULT_CHECKPOINT}",
-        )
+    return str(kind)
 
 
 def _digest(folder: Path) -> str:

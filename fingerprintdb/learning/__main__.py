@@ -19,7 +19,7 @@ from fingerprintdb.pipeline import ingest
 from fingerprintdb.store import migration
 from fingerprintdb.store.database import connect
 from fingerprintdb.store.embedded import embedded_server
-from fingerprintdb.store.embeddings import register_model
+from fingerprintdb.store.model import choose_model
 from fingerprintdb.store.profile import register_profiles
 
 SUFFIXES = {".ogg", ".mp3", ".flac", ".wav", ".m4a", ".opus"}
@@ -66,14 +66,7 @@ def learn_decision(
         with connect(url) as connection:
             register_profiles(connection)
             embedder = load("builtin")
-            register_model(
-                connection,
-                name=embedder.name,
-                revision=embedder.revision,
-                source=embedder.name,
-                sample_rate_hz=embedder.sample_rate_hz,
-                confidence=None,
-            )
+            choose_model(connection, embedder)
             indexed: dict[int, str] = {}
             for name, path in track(named.items(), "ingesting", console=console):
                 if zlib.crc32(name.encode()) % 3:

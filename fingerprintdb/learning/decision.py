@@ -155,7 +155,7 @@ def _some_searches(chooser: random.Random) -> list[Search]:
 
 
 def _likeliest(connection: Connection, clip: Clip, search: Search) -> Match | None:
-    found, _ = ask(connection, clip, search, None, Scope(k=5), 10_000_000)
+    found, _ = ask(connection, clip, search, (), Scope(k=5), 10_000_000)
     compared = [match for match in found if match.excess is not None]
     return max(compared, key=lambda match: match.score, default=None)
 

@@ -7,6 +7,7 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
 from fingerprintdb.store.database import Connection
+from fingerprintdb.store.model import hold_model, mark_not_embedded
 from fingerprintdb.store.profile import hold_profile, mark_failed
 from fingerprintdb.warp import Warp
 
@@ -17,13 +18,14 @@ Kind = Literal["landmark", "embedding"]
 class Claim:
     """What a job needs to know of its asset; void once `revision` is no longer the asset's.
 
-    `profile_id` is the profile that landmarks are wanted of; None where none is active.
+    `made_by` is the profile that landmarks, or the model that vectors, are wanted of; None where
+    none is active.
     """
 
     asset_id: int
     kind: Kind
     revision: int
-    profile_id: int | None
+    made_by: int | None
     uri: str | None
     content: bytes | None
     pitch: float
@@ -32,13 +34,29 @@ class Claim:
     segment_hop_sec: float
     sample_rate: int
     normalize_embeddings: bool
+    normalize_loudness: bool
+    separator: str | None
     max_audio_length_sec: float | None
 
 
 CLAIMED = (
-    " asset_id, %(kind)s::text AS kind, {revision} AS revision, p.profile_id, uri, content, pitch,"
+    " asset_id, %(kind)s::text AS kind, {revision} AS revision, p.made_by, uri, content, pitch,"
     " tempo, segment_duration_sec, segment_hop_sec, sample_rate, normalize_embeddings,"
-    " max_audio_length_sec"
+    " normalize_loudness, separator, max_audio_length_sec"
+)
+SERVING = (
+    "UPDATE fpdb.asset a SET {status} = 'processing'"
+    " FROM (SELECT max({key}) AS made_by FROM fpdb.{maker} WHERE state = 'active') p"
+    " WHERE asset_id = %(asset_id)s AND {revision} = %(revision)s AND {status} <> 'ready'"
+    " AND p.made_by IS NOT DISTINCT FROM coalesce(%(made_by)s, p.made_by)"
+    " RETURNING"
+)
+BESIDE = (
+    " FROM fpdb.asset a JOIN (SELECT {key} AS made_by FROM fpdb.{maker}"
+    "  WHERE {key} = %(made_by)s AND state IN ('building', 'shadow')) p ON true"
+    " WHERE asset_id = %(asset_id)s AND {revision} = %(revision)s AND NOT EXISTS ("
+    "  SELECT FROM fpdb.{made} h WHERE h.asset_id = a.asset_id AND h.{key} = p.made_by"
+    "  AND h.{count} IS NOT NULL AND h.revision = a.{revision})"
 )
 
 
@@ -47,33 +65,18 @@ def claim(
     asset_id: int,
     kind: Kind,
     revision: int,
-    profile_id: int | None = None,
+    made_by: int | None = None,
 ) -> Claim | None:
     """Mark the asset as being processed; None where the job is void (changed, deleted or done).
 
-    Without a profile the job is for the active one. One that is being built beside it leaves no
-    mark: what serves stays ready.
+    A job that names no profile or model is for the active one. One that is filled beside it leaves
+    no mark: what serves stays ready.
     """
-    values = {"asset_id": asset_id, "kind": kind, "revision": revision, "profile_id": profile_id}
-    serving = (
-        "UPDATE fpdb.asset a SET {status} = 'processing'"
-        " FROM (SELECT max(profile_id) AS profile_id FROM fpdb.profile WHERE is_active) p"
-        " WHERE asset_id = %(asset_id)s AND {revision} = %(revision)s AND {status} <> 'ready'"
-        " AND p.profile_id IS NOT DISTINCT FROM coalesce(%(profile_id)s, p.profile_id)"
-        " RETURNING"
-    )
-    beside = (
-        " FROM fpdb.asset a JOIN fpdb.profile p"
-        " ON p.profile_id = %(profile_id)s AND p.state = 'building'"
-        " WHERE asset_id = %(asset_id)s AND {revision} = %(revision)s AND NOT EXISTS ("
-        "  SELECT FROM fpdb.asset_profile h WHERE h.asset_id = a.asset_id"
-        "  AND h.profile_id = p.profile_id AND h.landmark_count IS NOT NULL"
-        "  AND h.revision = a.landmark_revision)"
-    )
+    values = {"asset_id": asset_id, "kind": kind, "revision": revision, "made_by": made_by}
     with connection.cursor(row_factory=class_row(Claim)) as cursor:
-        for text in (serving + CLAIMED, "SELECT" + CLAIMED + beside):
-            found = cursor.execute(sql.SQL(text).format(**_columns(kind)), values).fetchone()
-            if found is not None or profile_id is None:
+        for text in (SERVING + CLAIMED, "SELECT" + CLAIMED + BESIDE):
+            found = cursor.execute(sql.SQL(text).format(**_names(kind)), values).fetchone()
+            if found is not None or made_by is None:
                 return found
     return None
 
@@ -82,29 +85,34 @@ def is_current(connection: Connection, job: Claim) -> bool:
     """Lock the asset until the transaction ends and say whether the claim still holds."""
     statement = sql.SQL(
         "SELECT 1 FROM fpdb.asset WHERE asset_id = %s AND {revision} = %s FOR UPDATE"
-    ).format(**_columns(job.kind))
+    ).format(**_names(job.kind))
     return connection.execute(statement, (job.asset_id, job.revision)).fetchone() is not None
 
 
 def fail(connection: Connection, job: Claim, reason: str, *, again: bool) -> None:
     """Write why the job failed; with `again` the asset waits for another attempt.
 
-    Landmarks of a profile that is not the active one fail beside the asset, which stays as it is.
+    What a profile or model that is not the active one should have made fails beside the asset,
+    which stays as it is.
     """
     reason = str(_storable(reason))
     with connection.transaction():
-        profile_id = job.profile_id if job.kind == "landmark" else None
-        if profile_id is None or (state := hold_profile(connection, profile_id)) == "active":
+        hold, mark = (
+            (hold_profile, mark_failed)
+            if job.kind == "landmark"
+            else (hold_model, mark_not_embedded)
+        )
+        if job.made_by is None or (state := hold(connection, job.made_by)) == "active":
             _fail(connection, job, reason, again=again)
-        elif state == "building" and not again:
-            mark_failed(connection, job.asset_id, profile_id, job.revision, reason)
+        elif state != "retired" and not again:
+            mark(connection, job.asset_id, job.made_by, job.revision, reason)
 
 
 def _fail(connection: Connection, job: Claim, reason: str, *, again: bool) -> None:
     statement = sql.SQL(
         "UPDATE fpdb.asset SET {status} = %s, {error} = %s, processed_at = now()"
         " WHERE asset_id = %s AND {revision} = %s"
-    ).format(**_columns(job.kind))
+    ).format(**_names(job.kind))
     status = "queued" if again else "failed"
     connection.execute(statement, (status, reason, job.asset_id, job.revision))
 
@@ -145,12 +153,16 @@ def put(connection: Connection, values: dict[str, Any]) -> int:
     ).format(sql.SQL(", ").join(changes), former["asset_id"])
     connection.execute(statement, fresh)
     connection.execute("SELECT fpdb.remove_landmarks(ARRAY[%s::bigint])", (former["asset_id"],))
-    for table in ("embedding", "segment"):
+    for table in ("embedding", "segment", "asset_model"):
         connection.execute(
             sql.SQL("DELETE FROM fpdb.{} WHERE asset_id = %s").format(sql.Identifier(table)),
             (former["asset_id"],),
         )
-    connection.execute("SELECT fpdb.queue_building(ARRAY[%s::bigint])", (former["asset_id"],))
+    connection.execute(
+        "SELECT fpdb.queue_building(ARRAY[%s::bigint], kind)"
+        " FROM unnest(ARRAY['landmark', 'embedding']) AS kind",
+        (former["asset_id"],),
+    )
     return int(former["asset_id"])
 
 
@@ -206,8 +218,15 @@ def lock_content(connection: Connection, collection: str, sha256: str) -> None:
     )
 
 
-def _columns(kind: Kind) -> dict[str, sql.Identifier]:
-    return {name: sql.Identifier(f"{kind}_{name}") for name in ("status", "revision", "error")}
+def _names(kind: Kind) -> dict[str, sql.Identifier]:
+    """Return what a kind's columns are called, and the tables of what makes it."""
+    names = {name: f"{kind}_{name}" for name in ("status", "revision", "error")}
+    if kind == "landmark":
+        names |= {"maker": "profile", "key": "profile_id", "made": "asset_profile"}
+        names["count"] = "landmark_count"
+    else:
+        names |= {"maker": "model", "key": "model_id", "made": "asset_model", "count": "vectors"}
+    return {name: sql.Identifier(identifier) for name, identifier in names.items()}
 
 
 def _storable(value: Any) -> Any:

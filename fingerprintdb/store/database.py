@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from fingerprintdb.errors import FingerprintError
+from fingerprintdb.store import bitstring as _bitstring  # noqa: F401 — before any connection
 
 if TYPE_CHECKING:
     import sqlalchemy

@@ -18,9 +18,11 @@ import psycopg
 from fingerprintdb.store.database import DatabaseError
 
 CONFIGURATION = """
-# Written by fingerprintdb when it made this folder; yours to change.
+# Written by fingerprintdb when it made this folder, for this machine; yours to change.
 shared_buffers = '256MB'
+effective_cache_size = '{cache_megabytes}MB'
 maintenance_work_mem = '256MB'
+max_parallel_workers = {cores}
 max_wal_size = '2GB'
 effective_io_concurrency = 16
 random_page_cost = 1.1
@@ -96,7 +98,7 @@ def _start(server: Any, data: Path) -> str:
     server.ensure_pgdata_inited()
     if is_new:
         with (data / "postgresql.conf").open("a") as file:
-            file.write(CONFIGURATION)
+            file.write(_configuration())
     running = PostmasterInfo.read_from_pgdata(data)
     if running is None or not running.is_running():
         # A socket's path has at most some hundred characters.
@@ -116,6 +118,14 @@ def _start(server: Any, data: Path) -> str:
         raise OSError("the server left no postmaster.pid")
     server._postmaster_info = running
     return f"postgresql://{server.postgres_user}:@/postgres?host={quote(str(running.socket_dir))}"
+
+
+def _configuration() -> str:
+    """Return settings for this machine: half its memory is taken to cache files."""
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return CONFIGURATION.format(
+        cache_megabytes=max(256, memory_bytes // 2 // 2**20), cores=os.cpu_count() or 1
+    )
 
 
 def _leave(folder: Path, server: Any, presence: psycopg.Connection, name: str) -> None:

@@ -1,78 +1,35 @@
-"""Stores the segments and vectors of an asset, and knows the models that made them."""
+"""Stores the segments of an asset and the vectors that a model gives them."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from psycopg.rows import class_row
-
 from fingerprintdb.store.asset import Claim, is_current
-from fingerprintdb.store.database import Connection, DatabaseError
+from fingerprintdb.store.database import Connection
+from fingerprintdb.store.model import ModelChangedError, hold_model, mark_embedded
 
 if TYPE_CHECKING:
     from fingerprintdb.extraction import EmbeddedSegment
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A registered model; `source` is what a worker loads to get it."""
-
-    model_id: int
-    name: str
-    revision: str
-    source: str
-
-
-def active_model(connection: Connection) -> Model:
-    """Return the active model; DatabaseError before `fpdb init`."""
-    with connection.cursor(row_factory=class_row(Model)) as cursor:
-        model = cursor.execute(
-            "SELECT model_id, name, revision, source FROM fpdb.model WHERE state = 'active'"
-        ).fetchone()
-    if model is None:
-        raise DatabaseError("no embedding model is active in this database", "run `fpdb init`")
-    return model
-
-
-def has_active_model(connection: Connection) -> bool:
-    """Say whether `fpdb init` has chosen a model."""
-    row = connection.execute("SELECT fpdb.active_model() IS NOT NULL").fetchone()
-    return bool(row and row[0])
-
-
-def register_model(
-    connection: Connection,
-    *,
-    name: str,
-    revision: str,
-    source: str,
-    sample_rate_hz: int,
-    confidence: tuple[float, float] | None,
-) -> int:
-    """Make a model known, active from now on, and return its key."""
-    intercept, slope = confidence or (None, None)
-    with connection.transaction():
-        row = connection.execute(
-            "SELECT fpdb.register_model(%s, %s, %s, 512, %s, %s, %s)",
-            (name, revision, source, sample_rate_hz, intercept, slope),
-        ).fetchone()
-        assert row is not None  # noqa: S101 — a function always gives a row
-        connection.execute("SELECT fpdb.activate_model(%s::smallint)", (row[0],))
-    return int(row[0])
-
-
 def store_embeddings(
     connection: Connection, job: Claim, model_id: int, segments: "list[EmbeddedSegment]"
 ) -> bool:
-    """Replace the asset's segments and vectors at once; False where the claim is void."""
+    """Replace the asset's segments and vectors at once; False where the claim is void.
+
+    Where the model is filled beside the active one, an asset that is ready stays as it is.
+    """
     with connection.transaction():
+        state = hold_model(connection, model_id)
+        if state == "retired":
+            raise ModelChangedError
         if not is_current(connection, job):
             return False
         copy_segments(connection, job.asset_id, model_id, segments)
-        connection.execute(
-            "UPDATE fpdb.asset SET embedding_status = 'ready', embedding_error = NULL,"
-            " processed_at = now() WHERE asset_id = %s",
-            (job.asset_id,),
-        )
+        if state == "active":
+            connection.execute(
+                "UPDATE fpdb.asset SET embedding_status = 'ready', embedding_error = NULL,"
+                " processed_at = now() WHERE asset_id = %s",
+                (job.asset_id,),
+            )
     return True
 
 
@@ -87,6 +44,7 @@ def copy_segments(
     if keys is None:
         connection.execute("DELETE FROM fpdb.embedding WHERE asset_id = %s", (asset_id,))
         connection.execute("DELETE FROM fpdb.segment WHERE asset_id = %s", (asset_id,))
+        connection.execute("DELETE FROM fpdb.asset_model WHERE asset_id = %s", (asset_id,))
         keys = _insert_segments(connection, asset_id, segments)
     else:
         connection.execute(
@@ -104,6 +62,8 @@ def copy_segments(
                 copy.write_row(
                     (model_id, key, asset_id, segment.vector, segment.processing_time_ms)
                 )
+    vectors = sum(segment.vector is not None for segment in segments)
+    mark_embedded(connection, asset_id, model_id, vectors)
 
 
 def _keys_of_same(

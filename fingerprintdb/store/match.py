@@ -1,5 +1,6 @@
 """Asks the database for matches; the matching itself is SQL."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +39,9 @@ class Question:
 
     landmarks: "Landmarks"
     sub_fingerprints: "SubFingerprints"
-    windows: "Windows"
+    windows: "Mapping[int, Windows]"
+    """What each model hears, by its key."""
     profile: "Profile"
-    model_id: int | None
     pitch: float = 1.0
     tempo: float = 1.0
     searches: int = 1
@@ -110,23 +111,23 @@ def propose(
         "SELECT e.*, d.coefficient AS spread, a.uri, a.title, a.artist,"
         " a.pitch, a.tempo, w.asset_id AS work_id, w.title AS work_title"
         " FROM fpdb.evidence(%(hashes)s, %(frames)s, %(bits)b, %(vectors)s::vector[],"
-        "  %(starts)s::float8[], %(digest)s, %(model)s::smallint, %(collection)s,"
+        "  %(starts)s::float8[], %(digest)s, NULL, %(collection)s,"
         "  %(content_type)s, %(metadata)s, %(exclude)s, %(tempo)s, %(searches)s, %(postings)s,"
-        "  %(alignments)s) e"
+        "  %(alignments)s, %(models)s::smallint[]) e"
         " JOIN fpdb.asset a USING (asset_id)"
         " JOIN fpdb.asset w ON w.asset_id = coalesce(a.version_of, a.asset_id)"
         " JOIN fpdb.decision d ON d.term = 'bit_spread'"
         " ORDER BY e.confidence DESC, e.score DESC, e.asset_id LIMIT %(k)s"
     )
-    profile = question.profile
+    profile, windows = question.profile, question.windows
     values = {
         "hashes": question.landmarks.hashes.tolist(),
         "frames": question.landmarks.frames.tolist(),
         "bits": by_phase(question.sub_fingerprints, profile.sub_fingerprint_frames),
-        "vectors": [Vector(vector) for vector in question.windows.vectors],
-        "starts": question.windows.starts_sec,
+        "vectors": [Vector(vector) for heard in windows.values() for vector in heard.vectors],
+        "starts": [start_sec for heard in windows.values() for start_sec in heard.starts_sec],
+        "models": [key for key, heard in windows.items() for _ in heard.starts_sec],
         "digest": profile.digest,
-        "model": question.model_id,
         "collection": scope.collection,
         "content_type": scope.content_type,
         "metadata": None if scope.metadata is None else Jsonb(scope.metadata),

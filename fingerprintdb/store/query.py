@@ -29,6 +29,27 @@ class Query:
     k: int
 
 
+@dataclass(frozen=True, slots=True)
+class AnsweredClip:
+    """A clip, and the asset that landmarks and bits found to hold it."""
+
+    uri: str | None
+    content: bytes | None
+    asset_id: int
+
+
+def answered_clips(connection: Connection, most: int) -> list[AnsweredClip]:
+    """Return the newest clips of fpdb.query that landmarks found, to be asked again."""
+    with connection.cursor(row_factory=class_row(AnsweredClip)) as cursor:
+        return cursor.execute(
+            "SELECT q.uri, q.content, m.asset_id FROM fpdb.query q"
+            " JOIN fpdb.query_match m ON m.query_id = q.query_id AND m.rank = 1"
+            " WHERE q.verdict = 'match' AND (m.evidence->>'aligned_landmarks')::int > 0"
+            " ORDER BY q.query_id DESC LIMIT %s",
+            (most,),
+        ).fetchall()
+
+
 def claim_query(connection: Connection, query_id: int) -> Query | None:
     """Mark a query as being processed; None where it was deleted or answered."""
     with connection.cursor(row_factory=class_row(Query)) as cursor:

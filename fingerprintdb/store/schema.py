@@ -80,10 +80,11 @@ model = Table(
     Column("source", Text, nullable=False),
     Column("dims", Integer, nullable=False),
     Column("sample_rate", Integer, nullable=False),
-    Column("state", Text, nullable=False, server_default="shadow"),
+    Column("state", Text, nullable=False, server_default="retired"),
     Column("confidence_intercept", Float(53)),
     Column("confidence_slope", Float(53)),
     _timestamp("created_at", required=True),
+    Column("index_type", Text, nullable=False, server_default="vector"),
     UniqueConstraint("name", "revision"),
     Index("model_active_idx", "state", unique=True, postgresql_where=text("state = 'active'")),
 )
@@ -146,6 +147,8 @@ asset = Table(
         nullable=False,
     ),
     Column("error", Text, Computed("coalesce(landmark_error, embedding_error)", persisted=True)),
+    Column("normalize_loudness", Boolean, nullable=False, server_default=text("true")),
+    Column("separator", Text),
     Index("asset_collection_sha256_idx", "collection", "sha256"),
     Index("asset_uri_idx", "uri", postgresql_using="hash"),
     Index("asset_status_idx", "status", postgresql_where=text("status <> 'ready'")),
@@ -178,6 +181,47 @@ asset_profile = Table(
     Column("revision", Integer, nullable=False),
     Column("landmark_count", Integer),
     Column("error", Text),
+)
+
+asset_model = Table(
+    "asset_model",
+    metadata,
+    Column(
+        "asset_id",
+        BigInteger,
+        ForeignKey("fpdb.asset.asset_id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column(
+        "model_id",
+        SmallInteger,
+        ForeignKey("fpdb.model.model_id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("revision", Integer, nullable=False),
+    Column("vectors", Integer),
+    Column("error", Text),
+)
+
+model_weight = Table(
+    "model_weight",
+    metadata,
+    Column(
+        "content_type",
+        Text,
+        ForeignKey("fpdb.content_type.name", onupdate="CASCADE", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column(
+        "model_id",
+        SmallInteger,
+        ForeignKey("fpdb.model.model_id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("weight", Float(53), nullable=False),
 )
 
 delta = Table(
@@ -273,7 +317,7 @@ embedding = Table(
         ForeignKey("fpdb.asset.asset_id", ondelete="CASCADE"),
         nullable=False,
     ),
-    Column("embedding", Vector(512), nullable=False),
+    Column("embedding", Vector(), nullable=False),
     Column("processing_time_ms", REAL, nullable=False),
     Index("embedding_asset_id_idx", "asset_id"),
     postgresql_partition_by="LIST (model_id)",

@@ -4,10 +4,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import psycopg
-from psycopg import pq
-from psycopg.adapt import Dumper
-
+from fingerprintdb.store.bitstring import BitString
 from fingerprintdb.store.database import COPY_END, COPY_HEADER, Connection
 
 if TYPE_CHECKING:
@@ -15,26 +12,6 @@ if TYPE_CHECKING:
 
 BYTES_A_ROW = 1920
 """Those of fpdb.bits_a_row()."""
-
-
-@dataclass(frozen=True, slots=True)
-class BitString:
-    """Bytes that Postgres takes as `bit varying`, the highest bit of the first byte first."""
-
-    data: bytes
-
-
-class _BitStringDumper(Dumper):
-    """Sends a bit string in binary: its length in bits, then its bytes."""
-
-    format = pq.Format.BINARY
-    oid = psycopg.postgres.types["varbit"].oid
-
-    def dump(self, obj: BitString) -> bytes:
-        return struct.pack("!i", len(obj.data) * 8) + obj.data
-
-
-psycopg.adapters.register_dumper(BitString, _BitStringDumper)
 
 
 def copy_sub_fingerprints(

@@ -70,7 +70,7 @@ def test_a_folder_becomes_the_model_and_is_missed_without_harm(
     assert second.returncode == 0
     assert fpdb(empty_url, "worker", "--once").returncode == 0
     assert [(name, state) for name, state, _ in models(empty_url)] == [
-        (str(model), "shadow"),
+        (str(model), "retired"),
         ("builtin", "active"),
     ]
     assert json_lines(fpdb(empty_url, "status", "--json"))[0]["assets"] == {"ready": 3}

@@ -101,3 +101,29 @@ def test_empty_standard_input_is_an_error(fpdb, stocked_url):
     run = fpdb(stocked_url, "identify", "-")
     assert run.returncode == 2
     assert "is empty" in run.stderr
+
+
+def test_a_separator_is_asked_for_vectors_only(fpdb, stocked_url, clips, json_lines):
+    pytest.importorskip("librosa")
+    given = [clips / "known.wav", clips / "unknown.wav"]
+    run = fpdb(stocked_url, "identify", "--json", "--separator", "repet-sim", *given)
+    assert (run.returncode, run.stderr) == (1, "")
+    known, unknown = json_lines(run)
+    # Landmarks and bits are sure of the first, so no vectors are made of it.
+    assert known["found"]
+    assert "separation" not in known["timings_ms"]
+    assert unknown["timings_ms"]["separation"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--separator", "vocals"], "there is no separator 'vocals'; installed: repet-sim"),
+        (["--separator", "repet-sim", "--landmarks-only"], "--landmarks-only leaves out"),
+    ],
+)
+def test_a_separator_that_is_of_no_use_is_an_error(fpdb, stocked_url, clips, options, told):
+    run = fpdb(stocked_url, "identify", *options, clips / "known.wav", COLUMNS="200")
+    assert run.returncode == 2
+    assert told in run.stderr
+    assert run.stdout == ""

@@ -104,6 +104,22 @@ def test_a_clip_or_a_segment_is_an_example(
     assert "similarity" in shown.stdout
 
 
+def test_a_clip_may_be_separated(
+    fpdb: Callable[..., Any], json_lines: Callable[..., Any], stocked: str, recordings: Path
+) -> None:
+    pytest.importorskip("librosa")
+    clip = ("search", "--clip", recordings / "two.wav", "--json")
+    plain = json_lines(fpdb(stocked, *clip))
+    separated = fpdb(stocked, *clip, "--separator", "repet-sim")
+    assert separated.returncode == 0, separated.stderr
+    assert [row["similarity"] for row in json_lines(separated)] != [
+        row["similarity"] for row in plain
+    ]
+    unknown = fpdb(stocked, *clip, "--separator", "vocals")
+    assert unknown.returncode == 2
+    assert "there is no separator 'vocals'; installed: repet-sim" in unknown.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -114,6 +130,7 @@ def test_a_clip_or_a_segment_is_an_example(
         (["rain", "--collection", "nowhere"], "nowhere"),
         (["--segment", "999999999"], "there is no segment"),
         (["--clip", "gone.wav"], "gone.wav"),
+        (["rain", "--separator", "repet-sim"], "--separator is for a --clip"),
     ],
 )
 def test_wrong_questions(

@@ -520,7 +520,7 @@ def test_a_job_beside_leaves_no_mark_and_is_void_when_it_is_done_or_unwanted(
     build_profile(connection, "compact")
     job = claim(connection, asset_id, "landmark", 1, key)
     assert job is not None
-    assert job.profile_id == key
+    assert job.made_by == key
     assert library.value("SELECT status FROM fpdb.asset") == "ready"
     assert claim(connection, asset_id, "landmark", 2, key) is None, "another revision"
     fail(connection, job, "gone", again=True)
@@ -544,11 +544,11 @@ def test_a_job_without_a_profile_is_for_the_active_one(library: Library) -> None
     build_profile(library.connection, "compact")
     job = claim(library.connection, asset_id, "landmark", 1)
     assert job is not None
-    assert job.profile_id == 1
+    assert job.made_by == 1
     activate_profile(library.connection, "compact")
     job = claim(library.connection, asset_id, "landmark", 1)
     assert job is not None
-    assert job.profile_id == compact_id(library)
+    assert job.made_by == compact_id(library)
     # One that names the profile that became active meanwhile is as good.
     assert claim(library.connection, asset_id, "landmark", 1, compact_id(library)) is not None
 

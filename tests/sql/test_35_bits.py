@@ -8,7 +8,8 @@ import pytest
 from library import Library, random_bits
 
 from fingerprintdb.profile import ACCURATE
-from fingerprintdb.store.subfingerprints import BYTES_A_ROW, BitString, by_phase, compare, drift
+from fingerprintdb.store.bitstring import BitString
+from fingerprintdb.store.subfingerprints import BYTES_A_ROW, by_phase, compare, drift
 from fingerprintdb.subfingerprints import Bits, SubFingerprints
 
 STEP = ACCURATE.sub_fingerprint_frames

@@ -149,7 +149,10 @@ def test_an_unknown_model_is_not_taken_for_the_active_one(library: Library) -> N
 
 def test_a_vector_of_another_size_is_refused(library: Library) -> None:
     library.add(vectors=random_vectors(np.random.default_rng(1), 1))
-    with pytest.raises(psycopg.errors.DataException, match="different vector dimensions"):
+    with pytest.raises(
+        psycopg.errors.DataException,
+        match=r"3 dimensions, .* have 512",
+    ):
         library.rows("SELECT * FROM fpdb.nearest_segments('[1,2,3]')")
 
 
@@ -211,6 +214,31 @@ def test_a_clip_that_begins_before_the_recording_has_a_negative_offset(library: 
     assert row["aligned_segments"] == 4
     assert row["query_start_sec"] == pytest.approx(5.0)
     assert row["reference_start_sec"] == 0
+
+
+def test_a_clip_may_be_cut_more_densely_than_recordings_are(library: Library) -> None:
+    """Sound changes steadily: what lies between two stored windows is between their vectors."""
+    rng = np.random.default_rng(1)
+    corners = random_vectors(rng, 12)
+
+    def heard_at(start_sec: float) -> Vectors:
+        step = start_sec / HOP_SEC
+        left, right = corners[int(step)], corners[int(step) + 1]
+        between = left + (step - int(step)) * (right - left)
+        return np.asarray(between / np.linalg.norm(between), np.float32)
+
+    asset_id = library.add(vectors=np.stack([heard_at(HOP_SEC * n) for n in range(11)]))
+    # The clip begins 0.8 s after a stored window does.
+    for hop_sec in (HOP_SEC, HOP_SEC / 2, HOP_SEC / 4):
+        starts = [hop_sec * n for n in range(int(10 / hop_sec))]
+        clip = np.stack([heard_at(5.8 + start) for start in starts])
+        (row,) = match(library, clip, starts, min_confidence=0)
+        assert row["asset_id"] == asset_id
+        assert row["aligned_segments"] == len(starts)
+        assert abs(row["offset_sec"] - 5.8) <= HOP_SEC / 2
+        assert row["query_start_sec"] == 0
+        assert row["query_end_sec"] == pytest.approx(starts[-1] + 5)
+        assert row["similarity"] > 0.8
 
 
 def test_the_same_sounds_in_another_order_align_less(library: Library) -> None:
@@ -342,3 +370,105 @@ def test_assets_are_chosen_by_their_duration(library: Library) -> None:
     for least, most, expected in ((None, 50, ids[:2]), (50, None, ids[1:]), (6, 60, ids[1:2])):
         found = library.rows(ask, Vector(vectors[0]), least, most)
         assert {row[0] for row in found} == set(expected)
+
+
+@pytest.fixture
+def second(library: Library) -> int:
+    """A second calibrated model beside the active one."""
+    library.calibrate()
+    return int(
+        library.value("SELECT fpdb.register_model('second', '1', 'second', 8, 48000, -20.0, 25.0)")
+    )
+
+
+def fused(library: Library, *asked: tuple[int, Vectors]) -> list[dict[str, Any]]:
+    """Ask with what each model hears of the same windows."""
+    vectors = [Vector(vector) for _, heard in asked for vector in heard]
+    starts = [HOP_SEC * n for _, heard in asked for n in range(len(heard))]
+    models = [model_id for model_id, heard in asked for _ in heard]
+    return library.names(
+        "SELECT * FROM fpdb.match_models(%s::vector[], %s::float8[], %s::smallint[])",
+        vectors,
+        starts,
+        models,
+    )
+
+
+def small(rng: np.random.Generator, size: int) -> Vectors:
+    vectors = rng.normal(size=(size, 8))
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+def test_models_of_different_lengths_are_fused_as_far_as_they_are_believed(
+    library: Library, second: int
+) -> None:
+    rng = np.random.default_rng(1)
+    long, short = random_vectors(rng, 6), small(rng, 6)
+    asset_id = library.add(vectors=long)
+    library.embed(asset_id, short, second)
+    near = np.stack([towards(rng, vector, 0.8) for vector in long[2:5]])
+    ask = ((1, near), (second, short[2:5]))
+    (alone,) = fused(library, ask[0])
+    (sure,) = fused(library, ask[1])
+    assert alone["confidence"] == pytest.approx(0.5, abs=0.01)
+    assert sure["confidence"] > 0.99
+    # Without weight, the second model says nothing.
+    (row,) = fused(library, *ask)
+    assert row == alone
+    library.connection.execute("INSERT INTO fpdb.model_weight VALUES ('music', %s, 0.5)", (second,))
+    (row,) = fused(library, *ask)
+    expected = 1 - (1 - alone["confidence"]) * (1 - 0.5 * sure["confidence"])
+    assert row["confidence"] == pytest.approx(expected)
+    assert row["offset_sec"] == 2 * HOP_SEC
+    assert row["similarity"] == pytest.approx((0.8 + 0.5 * 1) / 1.5, abs=1e-3)
+    (match,) = library.names(
+        "SELECT confidence, aligned_segments FROM fpdb.match('{}', '{}', %s::vector[],"
+        " '{0,2.5,5,0,2.5,5}', min_confidence => 0, models => %s::smallint[])",
+        [Vector(vector) for _, heard in ask for vector in heard],
+        [1, 1, 1, second, second, second],
+    )
+    assert match == {"confidence": row["confidence"], "aligned_segments": 3}
+    # Of another content type it has no weight.
+    library.connection.execute("UPDATE fpdb.asset SET content_type = 'speech'")
+    assert fused(library, *ask) == [alone]
+
+
+def test_models_that_point_elsewhere_do_not_confirm_each_other(
+    library: Library, second: int
+) -> None:
+    rng = np.random.default_rng(1)
+    long, short = random_vectors(rng, 12), small(rng, 12)
+    asset_id = library.add(vectors=long)
+    library.embed(asset_id, short, second)
+    library.connection.execute("INSERT INTO fpdb.model_weight VALUES ('music', %s, 1)", (second,))
+    near = np.stack([towards(rng, vector, 0.8) for vector in long[:3]])
+    (row,) = fused(library, (1, near), (second, short[8:11]))
+    (alone,) = fused(library, (second, short[8:11]))
+    assert (row["confidence"], row["offset_sec"]) == (alone["confidence"], 8 * HOP_SEC)
+
+
+def test_arrays_of_models_are_as_long_as_the_others(library: Library) -> None:
+    with pytest.raises(psycopg.errors.ArraySubscriptError, match="not 1, 1 and 2"):
+        library.rows("SELECT * FROM fpdb.match_models(ARRAY['[1]'::vector], '{0}', '{1,1}')")
+
+
+def test_an_index_in_half_precision_finds_with_whole_distances(library: Library) -> None:
+    rng = np.random.default_rng(1)
+    half = library.value(
+        "SELECT fpdb.register_model('half', '1', 'half', 512, 48000, index_type => 'halfvec')"
+    )
+    vectors = random_vectors(rng, 300)
+    for n in range(30):
+        library.add(vectors=vectors[10 * n : 10 * n + 10], model_id=half)
+    library.value("SELECT fpdb.index_model(%s::smallint)", half)
+    query = towards(rng, vectors[17], 0.9)
+    with library.connection.transaction():
+        library.connection.execute("SET LOCAL enable_seqscan = off")
+        rows = library.names(
+            "SELECT * FROM fpdb.nearest_segments(%s, 20, %s::smallint)", Vector(query), half
+        )
+    assert rows[0]["segment_index"] == 7
+    exact = np.sort(vectors @ query)[::-1][:20]
+    assert [row["similarity"] for row in rows] == pytest.approx(exact, abs=1e-6)
+    recall = library.value("SELECT recall FROM fpdb.index_recall(model => %s::smallint)", half)
+    assert recall > 0.95

@@ -7,7 +7,7 @@ from library import Library, random_vectors
 from fingerprintdb.store.status import status
 
 CONTRACT = [
-    ("audio_fingerprint_extractor_v1_embedding", "vector(512)"),
+    ("audio_fingerprint_extractor_v1_embedding", "vector"),
     ("segment_index", "integer"),
     ("start_time_sec", "double precision"),
     ("end_time_sec", "double precision"),
