@@ -150,8 +150,8 @@ def examine(
     findings = Findings()
     chooser = random.Random(f"{seed} {asset.asset_id}")  # noqa: S311 — repeatable, not secret
     try:
-        sound = _sound(connection, extractor, asset)
-        starts = list(_starts(sound, chooser, passages))
+        sound = sound_of(connection, extractor, asset)
+        starts = list(starts_in(sound, chooser, passages))
         if not starts:
             raise AudioError("no passage of it is loud and long enough to ask about")
     except FingerprintError as error:
@@ -251,7 +251,7 @@ class _Asker:
         return replace(self.scope, exclude_asset=self.asset.asset_id)
 
 
-def _sound(connection: Connection, extractor: Extractor, asset: Sampled) -> Samples:
+def sound_of(connection: Connection, extractor: Extractor, asset: Sampled) -> Samples:
     """Decode the beginning of an asset, mono at RATE_HZ."""
     with extractor.open(asset.uri, content_of(connection, asset.asset_id)) as source:
         if asset.sha256 not in {None, source.sha256}:
@@ -259,7 +259,7 @@ def _sound(connection: Connection, extractor: Extractor, asset: Sampled) -> Samp
         return np.concatenate(list(decode(source.file, RATE_HZ, max_duration_sec=HEARD_SEC)))
 
 
-def _starts(sound: Samples, chooser: random.Random, passages: int) -> Iterator[int]:
+def starts_in(sound: Samples, chooser: random.Random, passages: int) -> Iterator[int]:
     """Yield the samples where so many passages begin that somebody would ask about."""
     latest = max(0, len(sound) - math.ceil(DURATIONS_SEC[-1] * FASTEST * RATE_HZ))
     shortest = round(DURATIONS_SEC[0] * RATE_HZ)

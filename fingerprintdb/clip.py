@@ -30,7 +30,7 @@ MAX_SEC = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Vectors (n, 512) of the windows of a clip that are not silent, and their starts."""
+    """Vectors (n, dims) of the windows of a clip that are not silent, and their starts."""
 
     vectors: npt.NDArray[np.float32]
     starts_sec: list[float]

@@ -1,5 +1,6 @@
 """Runs the stages with a database's model, within a limit of size, on as many cores as given."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from fingerprintdb.warp import Warp
 
 R = TypeVar("R")
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(slots=True)
 class Extractor:
@@ -50,8 +53,18 @@ class Extractor:
         return model, self._load(model)
 
     def embedders(self, connection: Connection) -> list[tuple[Model, Embedder]]:
-        """Return the models that a clip is heard by, the active one first; ModelError as above."""
-        return [(model, self._load(model)) for model in fused_models(connection)]
+        """Return the models that a clip is heard by, the active one first; ModelError as above.
+
+        One that is asked beside it, and is not on this machine, is left out with a warning.
+        """
+        active, *others = fused_models(connection)
+        listeners = [(active, self._load(active))]
+        for model in others:
+            try:
+                listeners.append((model, self._load(model)))
+            except ModelError as error:
+                logger.warning("clips are not heard by %s, which has weight: %s", model.name, error)
+        return listeners
 
     def _load(self, model: Model) -> Embedder:
         with self._loading:

@@ -15,6 +15,7 @@ from fingerprintdb.extraction import (
 )
 from fingerprintdb.extractor import Extractor
 from fingerprintdb.processes import ProcessDiedError
+from fingerprintdb.separation import SeparatorError
 from fingerprintdb.source import Source, SourceError, redact
 from fingerprintdb.store import asset as assets
 from fingerprintdb.store.asset import Claim
@@ -73,15 +74,7 @@ def process_embeddings(
     """Embed the asset of an embedding job and store it whole, or not at all."""
     timings = Timings()
     model, embedder = extractor.embedder(connection, job.made_by)
-    windowing = Windowing(
-        segment_duration_sec=job.segment_duration_sec,
-        segment_hop_sec=job.segment_hop_sec,
-        sample_rate_hz=job.sample_rate,
-        normalize_embeddings=job.normalize_embeddings,
-        max_audio_length_sec=job.max_audio_length_sec,
-        normalize_loudness=job.normalize_loudness,
-        separator=job.separator,
-    )
+    windowing = _windowing(job.parameters)
     with extractor.open(job.uri, job.content) as source:
         warp = Warp(job.pitch, job.tempo)
         segments = extractor.embeddings(source, embedder, windowing, timings, warp)
@@ -126,6 +119,7 @@ def _ingest(
     sha256 = None
     profile_id, profile = active_profile(connection)
     model, embedder = extractor.embedder(connection)
+    windowing = _windowing(assets.parameters(connection, collection, uri, warp))
     began = time.perf_counter()
     try:
         with extractor.open(uri) as source:
@@ -134,9 +128,9 @@ def _ingest(
             same = assets.find_same(connection, collection, sha256, uri, warp)
             if same:
                 return _skipped(connection, same, uri, warp, version_of, timings)
-            found, segments = extractor.both(source, profile, embedder, Windowing(), timings, warp)
+            found, segments = extractor.both(source, profile, embedder, windowing, timings, warp)
             values = _described(source, found) | _titles(found.info.tags, uri)
-    except (AudioError, SourceError, ProcessDiedError) as error:
+    except (AudioError, SourceError, SeparatorError, ProcessDiedError) as error:
         why = {"sha256": sha256, "landmark_error": str(error)}
         named = {"uri": uri, "collection": collection, "content_type": content_type}
         asset_id = _insert_failed(connection, named | why | asdict(warp))
@@ -202,6 +196,14 @@ def _insert_failed(connection: Connection, values: dict[str, Any]) -> int:
             return int(former["asset_id"])  # what was stored of it stays good
         failed = {"landmark_status": "failed", "embedding_status": "failed"}
         return assets.put(connection, values | failed)
+
+
+def _windowing(parameters: assets.Parameters | None) -> Windowing:
+    """Return how an asset wants to be cut and heard; a new one as its columns' defaults say."""
+    if parameters is None:
+        return Windowing()
+    named = asdict(parameters)
+    return Windowing(sample_rate_hz=named.pop("sample_rate"), **named)
 
 
 def _described(source: Source, found: ReferenceLandmarks) -> dict[str, Any]:

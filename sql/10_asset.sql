@@ -213,7 +213,7 @@ AS $$
         AND j.status IN ('todo', 'failed')
 $$;
 COMMENT ON FUNCTION fpdb.drop_jobs(bigint[], text) IS
-    'Removes the waiting and the failed jobs of a kind (landmark, embedding) of assets, of every profile; called by triggers.';
+    'Removes the waiting and the failed jobs of a kind (landmark, embedding) of assets, of every profile and model; called by triggers.';
 
 CREATE OR REPLACE FUNCTION fpdb.drop_building_jobs(made_by smallint, kind text) RETURNS void
 LANGUAGE sql
@@ -225,6 +225,16 @@ AS $$
 $$;
 COMMENT ON FUNCTION fpdb.drop_building_jobs(smallint, text) IS
     'Removes the waiting and the failed jobs that name a profile (kind landmark) or a model (kind embedding); called when its state changes.';
+
+CREATE OR REPLACE FUNCTION fpdb.drop_failed_jobs(kind text) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    DELETE FROM fpdb_queue.procrastinate_jobs j
+    WHERE j.queue_name = kind AND j.status = 'failed' AND NOT j.args ?| ARRAY['profile_id', 'model_id']
+$$;
+COMMENT ON FUNCTION fpdb.drop_failed_jobs(text) IS
+    'Removes the failed jobs of a kind (landmark, embedding) that were for whichever profile or model was active; called when another one becomes it.';
 
 CREATE OR REPLACE FUNCTION fpdb.reprocess(
     asset_ids bigint[] DEFAULT NULL,

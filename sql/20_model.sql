@@ -13,6 +13,8 @@ AS $$
 DECLARE
     id smallint;
     partition text;
+    former text := (SELECT m.index_type FROM fpdb.model m
+        WHERE m.name = register_model.name AND m.revision = register_model.revision);
 BEGIN
     INSERT INTO fpdb.model AS m (name, revision, source, dims, sample_rate, confidence_intercept, confidence_slope,
         index_type)
@@ -29,11 +31,15 @@ BEGIN
             partition, register_model.dims);
         EXECUTE format('COMMENT ON TABLE fpdb.%I IS %L', partition, 'Vectors of model ' || register_model.name || '.');
     END IF;
+    IF former <> register_model.index_type THEN
+        EXECUTE format('DROP INDEX IF EXISTS fpdb.%I', partition || '_hnsw_idx');
+        PERFORM fpdb.index_model(id) WHERE id = fpdb.active_model();
+    END IF;
     RETURN id;
 END
 $$;
 COMMENT ON FUNCTION fpdb.register_model(text, text, text, int, int, float8, float8, text) IS
-    'Makes a model known, with a partition of its own for its vectors, and returns its key; index_type is vector, or halfvec for half the size.';
+    'Makes a model known, with a partition of its own for its vectors, and returns its key; index_type is vector, or halfvec for half the size; changed, the active model''s index is built anew.';
 
 CREATE OR REPLACE FUNCTION fpdb.active_model() RETURNS smallint
 LANGUAGE sql STABLE
@@ -119,10 +125,6 @@ BEGIN
             SELECT FROM fpdb.asset_model h WHERE h.asset_id = a.asset_id AND h.model_id = chosen
                 AND h.vectors IS NOT NULL AND h.revision = a.embedding_revision)
         ORDER BY a.asset_id);
-    -- A graph that grows by most of its vectors is built in one go afterwards, by fpdb.index_model.
-    IF cardinality(lacking) > (SELECT count(*) FROM fpdb.asset_model h WHERE h.model_id = chosen AND h.vectors > 0) THEN
-        EXECUTE format('DROP INDEX IF EXISTS fpdb.%I', 'embedding_' || chosen || '_hnsw_idx');
-    END IF;
     PERFORM fpdb.queue_jobs(lacking, 'embedding', chosen);
     RETURN cardinality(lacking);
 END
@@ -147,7 +149,6 @@ BEGIN
         RETURN 0; -- What lacks its vectors was queued when it became active.
     END IF;
     PERFORM fpdb.index_model(chosen);
-    PERFORM fpdb.drop_building_jobs(chosen, 'embedding');
     UPDATE fpdb.asset_model h SET error = NULL WHERE h.model_id = chosen AND h.error IS NOT NULL;
     UPDATE fpdb.asset a SET embedding_status = 'ready', embedding_error = NULL
     FROM fpdb.asset_model h
@@ -166,6 +167,9 @@ BEGIN
         'embedding');
     UPDATE fpdb.asset a SET embedding_status = 'queued', embedding_error = NULL
     WHERE a.asset_id = ANY (lacking) AND a.embedding_status <> 'queued';
+    -- Last, as whoever changes an asset locks it first and its jobs after.
+    PERFORM fpdb.drop_building_jobs(chosen, 'embedding');
+    PERFORM fpdb.drop_failed_jobs('embedding');
     RETURN cardinality(lacking);
 END
 $$;
@@ -187,11 +191,13 @@ BEGIN
             USING HINT = 'activate another one first', ERRCODE = 'object_in_use';
     END IF;
     PERFORM fpdb.drop_building_jobs(chosen, 'embedding');
-    SELECT count(*) INTO assets FROM fpdb.asset_model h WHERE h.model_id = chosen AND h.vectors IS NOT NULL;
-    DELETE FROM fpdb.asset_model h WHERE h.model_id = chosen;
-    DELETE FROM fpdb.model_weight w WHERE w.model_id = chosen;
+    -- In the order in which workers lock: vectors, then what says that they are there.
     EXECUTE format('TRUNCATE fpdb.%I', 'embedding_' || chosen);
     EXECUTE format('DROP INDEX IF EXISTS fpdb.%I', 'embedding_' || chosen || '_hnsw_idx');
+    DELETE FROM fpdb.asset_model h WHERE h.model_id = chosen AND h.vectors IS NOT NULL;
+    GET DIAGNOSTICS assets = ROW_COUNT;
+    DELETE FROM fpdb.asset_model h WHERE h.model_id = chosen;
+    DELETE FROM fpdb.model_weight w WHERE w.model_id = chosen;
     RETURN assets;
 END
 $$;

@@ -97,7 +97,6 @@ BEGIN
     PERFORM FROM fpdb.profile p ORDER BY p.profile_id FOR NO KEY UPDATE;
     UPDATE fpdb.profile p SET state = 'retired' WHERE p.is_active AND p.profile_id <> chosen;
     UPDATE fpdb.profile p SET state = 'active' WHERE NOT p.is_active AND p.profile_id = chosen;
-    PERFORM fpdb.drop_building_jobs(chosen, 'landmark');
     UPDATE fpdb.asset_profile h SET error = NULL WHERE h.profile_id = chosen AND h.error IS NOT NULL;
     UPDATE fpdb.asset a SET profile_id = chosen, landmark_count = h.landmark_count,
         landmark_status = 'ready', landmark_error = NULL
@@ -123,6 +122,9 @@ BEGIN
     LEFT JOIN fpdb.asset_profile h
         ON h.asset_id = l.asset_id AND h.profile_id = chosen AND h.landmark_count IS NOT NULL
     WHERE a.asset_id = l.asset_id;
+    -- Last, as whoever changes an asset locks it first and its jobs after.
+    PERFORM fpdb.drop_building_jobs(chosen, 'landmark');
+    PERFORM fpdb.drop_failed_jobs('landmark');
     RETURN cardinality(lacking);
 END
 $$;

@@ -19,7 +19,7 @@ SET search_path = pg_catalog, @extschema:vector@, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    wanted int := 4 * k;
+    wanted int := 4 * least(k, 1000);
     found int;
     assets bigint[];
     starts float8[];
@@ -27,6 +27,9 @@ DECLARE
     similarities float8[];
     counts int[];
 BEGIN
+    IF k NOT BETWEEN 0 AND 1000 THEN
+        RAISE EXCEPTION 'k must lie between 0 and 1,000, not %', k USING ERRCODE = 'numeric_value_out_of_range';
+    END IF;
     LOOP
         WITH near AS MATERIALIZED (
             SELECT n.*, n.start_time_sec > coalesce(max(n.end_time_sec) OVER (PARTITION BY n.asset_id

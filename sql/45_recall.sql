@@ -81,6 +81,10 @@ DECLARE
     one CONSTANT smallint := (fpdb.model_named(compare_models.model)).model_id;
     two CONSTANT smallint := (fpdb.model_named(compare_models.other)).model_id;
 BEGIN
+    IF (samples > 0 AND k BETWEEN 1 AND 1000) IS NOT TRUE THEN
+        RAISE EXCEPTION 'k must lie between 1 and 1000, samples above 0'
+            USING ERRCODE = 'numeric_value_out_of_range';
+    END IF;
     PERFORM setseed(greatest(-1, least(1, seed)));
     RETURN QUERY
     WITH sample AS MATERIALIZED (
@@ -98,8 +102,8 @@ BEGIN
     )
     SELECT avg((SELECT count(*) FROM unnest(n.by_one) AS a (id) WHERE a.id = ANY (n.by_two))::float8
             / greatest(cardinality(n.by_one), cardinality(n.by_two), 1)),
-        avg((n.by_one[1] = n.by_two[1])::int)::float8, count(*)::int
-    FROM named n;
+        avg(coalesce(n.by_one[1] = n.by_two[1], false)::int)::float8, count(*)::int
+    FROM named n WHERE cardinality(n.by_one) + cardinality(n.by_two) > 0;
 END
 $$;
 COMMENT ON FUNCTION fpdb.compare_models(smallint, smallint, int, int, float8) IS

@@ -196,3 +196,18 @@ def test_a_worker_takes_titles_from_tags_where_the_row_has_none(
     )
     tags = next(iter(pieces())).tags
     assert (title, artist, album) == (tags["title"], "Mine", tags["album"])
+
+
+def test_a_changed_file_is_cut_as_its_asset_asks(connection: Connection, path: Path) -> None:
+    ingest(connection, Extractor(), str(path))
+    connection.execute(
+        "UPDATE fpdb.asset SET segment_duration_sec = 4, segment_hop_sec = 4, separator = 'other'"
+    )
+    path.write_bytes(path.read_bytes() + b"\0")
+    refused = ingest(connection, Extractor(), str(path))
+    assert refused.status == "failed"
+    assert "other" in (refused.error or "")
+    connection.execute("UPDATE fpdb.asset SET separator = NULL")
+    assert ingest(connection, Extractor(), str(path)).status == "ready"
+    ends = connection.execute("SELECT end_time_sec FROM fpdb.segment ORDER BY 1 LIMIT 2").fetchall()
+    assert ends == [(4.0,), (8.0,)]

@@ -119,6 +119,7 @@ DROP FUNCTION IF EXISTS fpdb.model_named(smallint);
 DROP FUNCTION IF EXISTS fpdb.queue_jobs(bigint[], text, smallint);
 DROP FUNCTION IF EXISTS fpdb.queue_building(bigint[], text);
 DROP FUNCTION IF EXISTS fpdb.drop_building_jobs(smallint, text);
+DROP FUNCTION IF EXISTS fpdb.drop_failed_jobs(text);
 DROP FUNCTION IF EXISTS fpdb.match_models(@extschema:vector@.vector[], float8[], smallint[], int, text, text, jsonb, bigint);
 DROP FUNCTION IF EXISTS fpdb.match(int[], int[], @extschema:vector@.vector[], float8[], text, smallint, int, float8, text, text, jsonb, bigint, bit varying[], float8, int, int, int, smallint[]);
 DROP FUNCTION IF EXISTS fpdb.evidence(int[], int[], bit varying[], @extschema:vector@.vector[], float8[], text, smallint, text, text, jsonb, bigint, float8, int, int, int, smallint[]);

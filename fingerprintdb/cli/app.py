@@ -24,6 +24,7 @@ from fingerprintdb.cli import (
     setup,
     sql,
     status,
+    trial,
     worker,
 )
 from fingerprintdb.cli.logs import log_to_stderr
@@ -62,6 +63,8 @@ for command in (
     app.command(command.__name__.rstrip("_"))(command)
 
 app.add_typer(profile.profile)
+model.model.command()(trial.compare)
+model.model.command()(trial.calibrate)
 app.add_typer(model.model)
 app.add_typer(index.index)
 

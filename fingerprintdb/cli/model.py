@@ -1,17 +1,13 @@
-"""Shows the embedding models; fills one beside the active one, compares, switches, retires."""
+"""Shows the embedding models; fills one beside the active one, switches to it, retires it."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fingerprintdb.cli.output import print_json, print_table, say
-from fingerprintdb.cli.progress import Progress
 from fingerprintdb.cli.setup import open_ready
 
 if TYPE_CHECKING:
-    from fingerprintdb.comparison import Recall
-    from fingerprintdb.extractor import Extractor
-    from fingerprintdb.store.database import Connection
     from fingerprintdb.store.model import Model
 
 Name = Annotated[str, typer.Argument(help="Name, revision or key of the model.", metavar="MODEL")]
@@ -41,14 +37,16 @@ def add(
     """Make a model known to the database, as one that nobody searches or fills yet."""
     from fingerprintdb.embedding import load
     from fingerprintdb.store.database import connect
-    from fingerprintdb.store.model import register_model
+    from fingerprintdb.store.model import active_model, has_active_model, register_model
 
     embedder = load(name)
     with connect(open_ready(context.obj.settings)) as connection:
         key = register_model(connection, embedder, index_type="halfvec" if halfvec else None)
+        is_active = has_active_model(connection) and active_model(connection).model_id == key
+    next_step = "it is the active one" if is_active else f"`fpdb model backfill {key}` fills it"
     say(
-        f"model {key} is {embedder.name}, revision {embedder.revision}, {embedder.dims} dimensions:"
-        f" `fpdb model backfill {key}` fills it",
+        f"model {key} is {embedder.name}, revision {embedder.revision},"
+        f" {embedder.dims} dimensions: {next_step}",
         to_stderr=False,
     )
 
@@ -81,8 +79,10 @@ def backfill(context: typer.Context, name: Name) -> None:
     from fingerprintdb.store.model import backfill_model, find_model
 
     with connect(open_ready(context.obj.settings)) as connection:
-        key = find_model(connection, name).model_id
+        found = find_model(connection, name)
+        key = found.model_id
         queued = backfill_model(connection, key)
+    _warn_unless_here(found)
     next_step = f"`fpdb model activate {key}` switches to it"
     if queued:
         next_step = (
@@ -90,68 +90,6 @@ def backfill(context: typer.Context, name: Name) -> None:
             f" `fpdb model compare {key}` and {next_step}"
         )
     say(f"model {key} is being filled, {queued} assets are queued: {next_step}", to_stderr=False)
-
-
-@model.command()
-def compare(
-    context: typer.Context,
-    name: Name,
-    clips: Annotated[
-        list[str] | None,
-        typer.Argument(help="Clips to ask with; none: those that were asked of fpdb.query."),
-    ] = None,
-    other: Annotated[
-        str | None,
-        typer.Option("--with", help="The model to compare with; default the active one."),
-    ] = None,
-    samples: Annotated[
-        int, typer.Option(help="Stored segments, or former questions, to ask with.", min=1)
-    ] = 200,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
-) -> None:
-    """Say how far two models agree on what sounds alike, and how well each finds known clips.
-
-    What a clip is of, landmarks and bits tell, which no model takes part in.
-    """
-    url = open_ready(context.obj.settings)
-    from fingerprintdb.extractor import Extractor
-    from fingerprintdb.store.database import connect
-    from fingerprintdb.store.model import active_model, agreement, find_model
-
-    extractor = Extractor(max_source_bytes=context.obj.settings.max_source_bytes)
-    with connect(url) as connection:
-        first = find_model(connection, name)
-        second = find_model(connection, other) if other else active_model(connection)
-        agreed = agreement(connection, first.model_id, second.model_id, samples)
-        recalls = _recalls(connection, extractor, [first, second], clips or [], samples)
-    if as_json:
-        print_json(agreed | {"recall": [_named(recall, [first, second]) for recall in recalls]})
-        return
-    if agreed["asked"]:
-        say(
-            f"of the ten assets that sound most like a segment {100 * agreed['agreement']:.0f} %"
-            f" are the same, of the first {100 * agreed['same_first']:.0f} %"
-            f" ({agreed['asked']} segments that both know)",
-            to_stderr=False,
-        )
-    else:
-        say(f"no segment is known to both: `fpdb model backfill {first.model_id}` fills one")
-    if recalls and recalls[0].clips:
-        print_table(
-            ("model", "clips", "found first", "among ten", "ms a clip"),
-            (
-                (
-                    _named(recall, [first, second])["model"],
-                    recall.clips,
-                    f"{100 * recall.first:.1f} %",
-                    f"{100 * recall.among_ten:.1f} %",
-                    round(recall.embedding_ms),
-                )
-                for recall in recalls
-            ),
-        )
-    else:
-        say("no clip was found by landmarks: name some of recordings that are there")
 
 
 @model.command()
@@ -164,6 +102,7 @@ def activate(context: typer.Context, name: Name) -> None:
         found = find_model(connection, name)
         index_model(connection, found.model_id)
         queued = activate_model(connection, found.model_id)
+    _warn_unless_here(found)
     line = f"model {found.name} is active"
     if queued:
         line += (
@@ -190,7 +129,7 @@ def weigh(
     with connect(open_ready(context.obj.settings)) as connection:
         found = find_model(connection, name)
         library.require_content_type(connection, content_type)
-        weigh_model(connection, found.model_id, content_type, weight)
+        weigh_model(connection, found, content_type, weight)
     say(f"model {found.name} has weight {weight:g} for {content_type}", to_stderr=False)
 
 
@@ -206,38 +145,14 @@ def retire(context: typer.Context, name: Name) -> None:
     say(f"the vectors of model {found.name} are gone from {assets} assets", to_stderr=False)
 
 
-def _recalls(
-    connection: "Connection",
-    extractor: "Extractor",
-    compared: "list[Model]",
-    uris: list[str],
-    most: int,
-) -> "list[Recall]":
-    from fingerprintdb.audio import AudioError
-    from fingerprintdb.comparison import identified, recall_of, retrieve
-    from fingerprintdb.source import SourceError
-    from fingerprintdb.store.query import answered_clips
+def _warn_unless_here(found: "Model") -> None:
+    """Say so where a model's weights are not on this machine; workers may be on another."""
+    from fingerprintdb.embedding import ModelError, load
 
-    asked = identified(connection, extractor, uris) if uris else answered_clips(connection, most)
-    listeners = [extractor.embedder(connection, model.model_id) for model in compared]
-    retrieved = []
-    with Progress(len(uris) or None) as progress:
-        for clip in asked:
-            try:
-                retrieved += retrieve(connection, extractor, clip, listeners)
-            except (AudioError, SourceError):
-                # A question of some time ago may name a file that is gone.
-                progress.count("unreadable")
-            else:
-                progress.count("compared")
-    return [recall_of(model.model_id, retrieved) for model in compared]
-
-
-def _named(recall: "Recall", compared: "list[Model]") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    name = next(model.name for model in compared if model.model_id == recall.model_id)
-    return {"model": name} | asdict(recall)
+    try:
+        load(found.source)
+    except ModelError as error:
+        say(f"note: this machine cannot fill or ask it: {error}")
 
 
 def _row(found: dict[str, Any]) -> tuple[Any, ...]:

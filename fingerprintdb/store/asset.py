@@ -1,6 +1,6 @@
 """Assets as the pipeline meets them: claimed, stored, failed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from psycopg import sql
@@ -12,6 +12,22 @@ from fingerprintdb.store.profile import hold_profile, mark_failed
 from fingerprintdb.warp import Warp
 
 Kind = Literal["landmark", "embedding"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """How an asset's segments are cut and heard: the columns of these names."""
+
+    segment_duration_sec: float
+    segment_hop_sec: float
+    sample_rate: int
+    normalize_embeddings: bool
+    normalize_loudness: bool
+    separator: str | None
+    max_audio_length_sec: float | None
+
+
+PARAMETERS = ", ".join(field.name for field in fields(Parameters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +46,12 @@ class Claim:
     content: bytes | None
     pitch: float
     tempo: float
-    segment_duration_sec: float
-    segment_hop_sec: float
-    sample_rate: int
-    normalize_embeddings: bool
-    normalize_loudness: bool
-    separator: str | None
-    max_audio_length_sec: float | None
+    parameters: Parameters
 
 
 CLAIMED = (
     " asset_id, %(kind)s::text AS kind, {revision} AS revision, p.made_by, uri, content, pitch,"
-    " tempo, segment_duration_sec, segment_hop_sec, sample_rate, normalize_embeddings,"
-    " normalize_loudness, separator, max_audio_length_sec"
+    f" tempo, {PARAMETERS}"
 )
 SERVING = (
     "UPDATE fpdb.asset a SET {status} = 'processing'"
@@ -73,12 +82,25 @@ def claim(
     no mark: what serves stays ready.
     """
     values = {"asset_id": asset_id, "kind": kind, "revision": revision, "made_by": made_by}
-    with connection.cursor(row_factory=class_row(Claim)) as cursor:
+    with connection.cursor(row_factory=dict_row) as cursor:
         for text in (SERVING + CLAIMED, "SELECT" + CLAIMED + BESIDE):
             found = cursor.execute(sql.SQL(text).format(**_names(kind)), values).fetchone()
-            if found is not None or made_by is None:
-                return found
+            if found is not None:
+                wanted = {field.name: found.pop(field.name) for field in fields(Parameters)}
+                return Claim(parameters=Parameters(**wanted), **found)
+            if made_by is None:
+                break
     return None
+
+
+def parameters(connection: Connection, collection: str, uri: str, warp: Warp) -> Parameters | None:
+    """Return what the asset of a collection, URI and warp asks for; None where there is none."""
+    with connection.cursor(row_factory=class_row(Parameters)) as cursor:
+        return cursor.execute(
+            f"SELECT {PARAMETERS} FROM fpdb.asset WHERE collection = %s AND uri = %s"  # noqa: S608 — columns
+            " AND pitch = %s AND tempo = %s ORDER BY asset_id LIMIT 1".encode(),
+            (collection, uri, warp.pitch, warp.tempo),
+        ).fetchone()
 
 
 def is_current(connection: Connection, job: Claim) -> bool:

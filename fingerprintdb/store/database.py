@@ -129,7 +129,11 @@ def answered() -> Iterator[None]:
     """Turn what our SQL functions refuse, with its hint, into DatabaseError."""
     try:
         yield
-    except (psycopg.errors.RaiseException, psycopg.errors.DataException) as error:
+    except (
+        psycopg.errors.RaiseException,
+        psycopg.errors.DataException,
+        psycopg.errors.ObjectInUse,
+    ) as error:
         raise DatabaseError(
             error.diag.message_primary or str(error), error.diag.message_hint or ""
         ) from error

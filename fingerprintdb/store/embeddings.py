@@ -38,19 +38,25 @@ def copy_segments(
 ) -> None:
     """Replace an asset's vectors of one model; its segments too, where they are cut anew.
 
-    Vectors of other models stay as long as the segments do, so that going back costs nothing.
+    Vectors of other models stay as long as the segments do, so that going back costs nothing. A
+    segment is silent while no model hears anything in it: they listen to different ranges.
     """
     keys = _keys_of_same(connection, asset_id, segments)
-    if keys is None:
-        connection.execute("DELETE FROM fpdb.embedding WHERE asset_id = %s", (asset_id,))
-        connection.execute("DELETE FROM fpdb.segment WHERE asset_id = %s", (asset_id,))
-        connection.execute("DELETE FROM fpdb.asset_model WHERE asset_id = %s", (asset_id,))
-        keys = _insert_segments(connection, asset_id, segments)
-    else:
+    if keys is not None:
         connection.execute(
             "DELETE FROM fpdb.embedding WHERE asset_id = %s AND model_id = %s",
             (asset_id, model_id),
         )
+        keys |= _insert_segments(connection, asset_id, [s for s in segments if s.index not in keys])
+        connection.execute(
+            "UPDATE fpdb.segment SET is_silent = false WHERE is_silent AND segment_id = ANY (%s)",
+            ([keys[s.index] for s in segments if s.vector is not None],),
+        )
+    else:
+        connection.execute("DELETE FROM fpdb.embedding WHERE asset_id = %s", (asset_id,))
+        connection.execute("DELETE FROM fpdb.segment WHERE asset_id = %s", (asset_id,))
+        connection.execute("DELETE FROM fpdb.asset_model WHERE asset_id = %s", (asset_id,))
+        keys = _insert_segments(connection, asset_id, segments)
     with connection.cursor().copy(
         "COPY fpdb.embedding (model_id, segment_id, asset_id, embedding, processing_time_ms)"
         " FROM STDIN (FORMAT binary)"
@@ -69,19 +75,22 @@ def copy_segments(
 def _keys_of_same(
     connection: Connection, asset_id: int, segments: "list[EmbeddedSegment]"
 ) -> dict[int, int] | None:
-    """Return the stored segments' keys by index; None unless they are cut the same."""
+    """Return the stored segments' keys by index; None unless they are cut the same.
+
+    Models listen at different rates, so a window's end may differ by a sample, and that of the
+    recording may make one window more.
+    """
     rows = connection.execute(
-        "SELECT segment_index, segment_id, start_time_sec, end_time_sec, is_silent"
+        "SELECT segment_index, segment_id, start_time_sec, end_time_sec"
         " FROM fpdb.segment WHERE asset_id = %s ORDER BY segment_index",
         (asset_id,),
     ).fetchall()
-    same = len(rows) == len(segments) and all(
-        (row[0], row[4]) == (segment.index, segment.vector is None)
-        # Models listen at different rates: a window's end may differ by a sample.
+    same = abs(len(rows) - len(segments)) <= 1 and all(
+        row[0] == segment.index
         and abs(row[2] - segment.start_sec) + abs(row[3] - segment.end_sec) < 0.01
-        for row, segment in zip(rows, segments, strict=True)
+        for row, segment in zip(rows, segments, strict=False)
     )
-    return {row[0]: row[1] for row in rows} if same else None
+    return {row[0]: row[1] for row in rows} if rows and same else None
 
 
 def _insert_segments(

@@ -182,6 +182,19 @@ def similar_to(
         ).fetchall()
 
 
+def aligned_similarities(
+    connection: Connection, windows: "Windows", *, model_id: int, scope: Scope
+) -> dict[int, float]:
+    """Return how similar the assets are that a clip's windows agree on, in order, by key."""
+    with answered():
+        rows = connection.execute(
+            "SELECT asset_id, similarity FROM fpdb.match_vectors(%s::vector[], %s::float8[],"
+            " %s::smallint, %s, 0)",
+            ([Vector(vector) for vector in windows.vectors], windows.starts_sec, model_id, scope.k),
+        ).fetchall()
+    return dict(rows)
+
+
 def _match(row: dict[str, Any], question: Question, stage: str) -> Match:
     del row["postings"]
     found = {name: row.pop(name) for name in EVIDENCE_COLUMNS}

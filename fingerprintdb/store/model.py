@@ -136,20 +136,28 @@ def retire_model(connection: Connection, model_id: int) -> int:
     return _changed(connection, "retire_model", model_id)
 
 
-def weigh_model(
-    connection: Connection, model_id: int, content_type: str, weight: float | None
-) -> None:
-    """Set how far a model is believed for a content type (0 to 1); None takes that back."""
-    values = {"model_id": model_id, "content_type": content_type, "weight": weight}
-    statement = (
-        "DELETE FROM fpdb.model_weight"
-        " WHERE model_id = %(model_id)s AND content_type = %(content_type)s"
-        if weight is None
-        else "INSERT INTO fpdb.model_weight (model_id, content_type, weight)"
-        " VALUES (%(model_id)s, %(content_type)s, %(weight)s)"
-        " ON CONFLICT (model_id, content_type) DO UPDATE SET weight = excluded.weight"
+def weigh_model(connection: Connection, model: Model, content_type: str, weight: float) -> None:
+    """Set how far a model is believed for a content type (0 to 1); only one that is filled is."""
+    filled = connection.execute(
+        "INSERT INTO fpdb.model_weight (model_id, content_type, weight)"
+        " SELECT model_id, %s, %s FROM fpdb.model WHERE model_id = %s AND state <> 'retired'"
+        " ON CONFLICT (model_id, content_type) DO UPDATE SET weight = excluded.weight",
+        (content_type, weight, model.model_id),
     )
-    connection.execute(statement, values)
+    if not filled.rowcount:
+        raise DatabaseError(
+            f"model {model.name} is retired, so no clip is heard by it",
+            f"fill it first: fpdb model backfill {model.model_id}",
+        )
+
+
+def calibrate_model(connection: Connection, model_id: int, intercept: float, slope: float) -> None:
+    """Say how a model's similarity tells identity; matches by it have a confidence from now on."""
+    connection.execute(
+        "UPDATE fpdb.model SET confidence_intercept = %s, confidence_slope = %s"
+        " WHERE model_id = %s",
+        (intercept, slope, model_id),
+    )
 
 
 def models(connection: Connection) -> list[dict[str, Any]]:

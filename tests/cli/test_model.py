@@ -114,9 +114,22 @@ def test_a_model_with_weight_is_asked_as_well(url, fpdb, other, json_lines, tmp_
     encode(noise, sound, 48_000)
     (unknown,) = json_lines(fpdb(url, "identify", "--json", noise))
     assert unknown["matches"] == []
+    # Where its weights are not, it is left out, and the rest answers.
+    weights = other / "model.safetensors"
+    hidden = weights.rename(other / "hidden")
+    try:
+        alone = fpdb(url, "identify", "--json", noise)
+    finally:
+        hidden.rename(weights)
+    assert alone.returncode == 1
+    assert f"clips are not heard by {other}, which has weight" in alone.stderr
     refused = fpdb(url, "model", "weigh", "2", "musik", "0.5")
     assert refused.returncode == 2
     assert "musik" in refused.stderr
+    assert fpdb(url, "model", "retire", "2").returncode == 0
+    retired = fpdb(url, "model", "weigh", "2", "music", "0.5")
+    assert retired.returncode == 2
+    assert "is retired, so no clip is heard by it — fill it first" in retired.stderr
 
 
 @pytest.mark.parametrize(
@@ -126,7 +139,9 @@ def test_a_model_with_weight_is_asked_as_well(url, fpdb, other, json_lines, tmp_
         (("retire", "builtin"), "is the active one"),
         (("backfill", "1"), "is the active one"),
         (("add", "no/such-model"), "are not on this machine"),
+        (("compare", "builtin"), "it is the active one"),
         (("weigh", "2", "music", "2"), "Invalid value"),
+        (("calibrate", "builtin"), "30 of each are needed"),
     ],
 )
 def test_what_cannot_be_done_says_why(url, fpdb, arguments, said):

@@ -1,11 +1,18 @@
 """Models: one is active, and what belongs to another is never compared."""
 
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
 import numpy as np
 import psycopg
 import pytest
 from library import Library, random_vectors
 from pgvector import Vector
 
+from fingerprintdb.extraction import EmbeddedSegment
+from fingerprintdb.store.database import connect
+from fingerprintdb.store.embeddings import copy_segments
 from fingerprintdb.store.model import active_model, has_active_model
 
 
@@ -159,7 +166,7 @@ def test_a_backfill_queues_for_a_model_beside_the_active_one(library: Library) -
         library.value("SELECT fpdb.backfill_model(1::smallint)")
 
 
-def test_a_big_backfill_leaves_the_index_for_afterwards(library: Library) -> None:
+def test_a_backfill_keeps_the_index_and_a_search_needs_none(library: Library) -> None:
     rng = np.random.default_rng(1)
     second = register(library, "second")
     activate(library, second)
@@ -170,10 +177,7 @@ def test_a_big_backfill_leaves_the_index_for_afterwards(library: Library) -> Non
     library.add()
     library.value("SELECT fpdb.backfill_model(%s::smallint)", second)
     assert len(index_of(library, second)) == 1
-    for _ in range(3):
-        library.add()
-    library.value("SELECT fpdb.backfill_model(%s::smallint)", second)
-    assert index_of(library, second) == []
+    library.connection.execute(f"DROP INDEX fpdb.embedding_{second}_hnsw_idx".encode())
     # Without it, vectors are compared one by one.
     found = library.rows(
         "SELECT * FROM fpdb.nearest_segments(%s, 10, %s::smallint)",
@@ -202,6 +206,103 @@ def test_a_retired_model_gives_its_vectors_back(library: Library) -> None:
         library.value("SELECT fpdb.retire_model(1::smallint)")
     with pytest.raises(psycopg.errors.RaiseException, match="there is no model 99"):
         library.value("SELECT fpdb.retire_model(99::smallint)")
+
+
+def test_a_model_that_hears_more_leaves_what_another_has(library: Library) -> None:
+    """Sound above one model's range is silence to it, and a recording may end a window later."""
+    rng = np.random.default_rng(1)
+    second = register(library, "second")
+    asset_id = library.add()
+    ours, theirs = random_vectors(rng, 2), random_vectors(rng, 4)
+    silent = [*ours, None]
+    segments = [EmbeddedSegment(n, 2.5 * n, 2.5 * n + 5, v, 1.0) for n, v in enumerate(silent)]
+    copy_segments(library.connection, asset_id, 1, segments)
+    assert library.rows("SELECT is_silent FROM fpdb.segment ORDER BY segment_index")[2] == (True,)
+    library.embed(asset_id, theirs, second)
+    counts = "SELECT model_id, count(*) FROM fpdb.embedding GROUP BY 1 ORDER BY 1"
+    assert library.rows(counts) == [(1, 2), (second, 4)]
+    assert library.value("SELECT count(*) FROM fpdb.segment WHERE is_silent") == 0
+    # Again, with fewer: nothing of the other's is lost.
+    copy_segments(library.connection, asset_id, 1, segments)
+    assert library.rows(counts) == [(1, 2), (second, 4)]
+    assert library.rows("SELECT model_id, vectors FROM fpdb.asset_model ORDER BY 1") == [
+        (1, 2),
+        (second, 4),
+    ]
+    # Cut anew, all is of the new cut.
+    library.embed(asset_id, ours, 1, starts_sec=[0.0, 4.0])
+    assert library.rows(counts) == [(1, 2)]
+    assert library.value("SELECT count(*) FROM fpdb.asset_model") == 1
+
+
+def beside(url: str, statement: str) -> Future[Any]:
+    """Run a statement in a session of its own, and wait until it waits."""
+
+    def run() -> Any:
+        with connect(url) as connection:
+            return connection.execute(statement.encode()).fetchone()
+
+    future = ThreadPoolExecutor(1).submit(run)
+    with connect(url) as connection:
+        while not future.done():
+            row = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database()"
+            ).fetchone()
+            if row and row[0]:
+                break
+            time.sleep(0.01)
+    return future
+
+
+def test_retiring_waits_for_a_worker_that_stores(library: Library, migrated_url: str) -> None:
+    rng = np.random.default_rng(1)
+    second = register(library, "second")
+    asset_id = library.add(vectors=random_vectors(rng, 2))
+    library.embed(asset_id, random_vectors(rng, 2), second)
+    with library.connection.transaction():
+        library.connection.execute("DELETE FROM fpdb.embedding WHERE asset_id = %s", (asset_id,))
+        retiring = beside(migrated_url, f"SELECT fpdb.retire_model({second}::smallint)")
+        library.connection.execute("DELETE FROM fpdb.asset_model WHERE asset_id = %s", (asset_id,))
+    assert retiring.result() == (0,)
+
+
+def test_activating_waits_for_who_changes_an_asset(library: Library, migrated_url: str) -> None:
+    second = register(library, "second")
+    asset_id = library.add(vectors=random_vectors(np.random.default_rng(1), 2))
+    library.value("SELECT fpdb.backfill_model(%s::smallint)", second)
+    with library.connection.transaction():
+        library.connection.execute(
+            "UPDATE fpdb.asset SET title = 'x' WHERE asset_id = %s", (asset_id,)
+        )
+        activating = beside(migrated_url, f"SELECT fpdb.activate_model({second}::smallint)")
+        library.value("SELECT fpdb.reprocess(ARRAY[%s::bigint], landmarks => false)", asset_id)
+    assert activating.result() == (1,)
+    assert library.value("SELECT embedding_status FROM fpdb.asset") == "queued"
+    assert ("embedding", {"asset_id": asset_id, "revision": 2}) in jobs(library)
+
+
+def test_failed_jobs_of_the_former_model_go_with_the_switch(library: Library) -> None:
+    second = register(library, "second")
+    library.value("INSERT INTO fpdb.asset (uri) VALUES ('x') RETURNING asset_id")
+    library.connection.execute(
+        "UPDATE fpdb_queue.procrastinate_jobs SET status = 'failed' WHERE queue_name = 'embedding'"
+    )
+    library.connection.execute("UPDATE fpdb.asset SET embedding_status = 'failed'")
+    library.value("SELECT fpdb.activate_model(%s::smallint)", second)
+    assert library.rows(
+        "SELECT status::text FROM fpdb_queue.procrastinate_jobs WHERE queue_name = 'embedding'"
+    ) == [("todo",)]
+
+
+def test_another_precision_builds_the_index_anew(library: Library) -> None:
+    model = "'builtin', revision, 'builtin', 512, 11025, index_type => 'halfvec'"
+    again = f"SELECT fpdb.register_model({model}) FROM fpdb.model"
+    assert library.value(again) == 1
+    (index,) = index_of(library, 1)
+    assert "halfvec_cosine_ops" in index
+    assert library.value(again) == 1
+    assert index_of(library, 1) == [index]
 
 
 def test_the_status_says_how_far_each_model_is(library: Library) -> None:
@@ -234,6 +335,16 @@ def test_models_that_agree_name_the_same_assets(library: Library) -> None:
     assert asked == 24
     assert agreement < 0.6
     assert same_first < 0.6
+
+
+def test_where_nothing_has_a_like_nothing_is_compared(library: Library) -> None:
+    second = register(library, "second")
+    vectors = random_vectors(np.random.default_rng(1), 2)
+    library.embed(library.add(vectors=vectors), vectors, second)
+    compare = "SELECT asked FROM fpdb.compare_models(%s::smallint)"
+    assert library.value(compare, second) == 0
+    with pytest.raises(psycopg.errors.NumericValueOutOfRange, match="between 1 and 1000"):
+        library.value("SELECT asked FROM fpdb.compare_models(%s::smallint, k => 0)", second)
 
 
 def test_activating_the_active_model_again_queues_nothing(library: Library) -> None:

@@ -336,9 +336,10 @@ def test_a_rare_filter_gives_as_many_as_there_are(library: Library) -> None:
     rng = np.random.default_rng(1)
     query = random_vectors(rng, 1)[0]
     library.connection.execute("INSERT INTO fpdb.collection (name) VALUES ('rare'), ('common')")
-    near = query + random_vectors(rng, 600) * 0.3
-    for n in range(300):
-        library.add(vectors=near[2 * n : 2 * n + 2], collection="common")
+    # More than are compared one by one.
+    near = query + random_vectors(rng, 1010) * 0.3
+    for n in range(1010):
+        library.add(vectors=near[n : n + 1], collection="common")
     far = [library.add(vectors=-near[n : n + 1], collection="rare") for n in range(8)]
     library.connection.execute("SET hnsw.max_scan_tuples = 1")
     for few in ("rare", "common"):
@@ -472,3 +473,30 @@ def test_an_index_in_half_precision_finds_with_whole_distances(library: Library)
     assert [row["similarity"] for row in rows] == pytest.approx(exact, abs=1e-6)
     recall = library.value("SELECT recall FROM fpdb.index_recall(model => %s::smallint)", half)
     assert recall > 0.95
+
+
+@pytest.mark.parametrize("k", [-1, 2_000_000_000])
+def test_too_many_or_fewer_than_none_are_refused(library: Library, k: int) -> None:
+    vector = Vector(random_vectors(np.random.default_rng(1), 1)[0])
+    for function in ("nearest_segments", "nearest_moments"):
+        with pytest.raises(psycopg.errors.NumericValueOutOfRange, match="k must lie between 0"):
+            library.rows(f"SELECT * FROM fpdb.{function}(%s, %s)", vector, k)
+
+
+def test_a_loud_vector_asks_an_index_in_half_precision(library: Library) -> None:
+    vectors = random_vectors(np.random.default_rng(1), 3)
+    library.add(vectors=vectors)
+    library.value(
+        "SELECT fpdb.register_model(name, revision, source, dims, sample_rate,"
+        " index_type => 'halfvec') FROM fpdb.model"
+    )
+    rows = nearest(library, vectors[1] * 1e6, k=1)
+    assert (rows[0]["segment_index"], rows[0]["similarity"]) == (1, pytest.approx(1))
+
+
+def test_a_model_that_is_not_named_is_the_active_one(library: Library, second: int) -> None:
+    vectors = random_vectors(np.random.default_rng(1), 2)
+    library.add(vectors=vectors)
+    ask = "SELECT confidence FROM fpdb.match_models(%s::vector[], '{0,2.5}', %s::smallint[])"
+    asked = [Vector(vector) for vector in vectors]
+    assert library.rows(ask, asked, [1, None]) == library.rows(ask, asked, [1, 1])
