@@ -31,7 +31,7 @@ from benchmarks.scale_measures import (
 )
 from benchmarks.scale_report import draw, show
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
-from fingerprintdb.cascade import Search, question, searches
+from fingerprintdb.cascade import Search, nobody, question, searches
 from fingerprintdb.clip import hear
 from fingerprintdb.embedding import load
 from fingerprintdb.embedding.builtin import CONFIDENCE
@@ -207,9 +207,9 @@ def _questions(
             encode(file, spoilt(excerpt), RATE_HZ)
             with open_source(str(file), None) as source:
                 clip = hear(source, profile, Timings())
-            asked[f"plain {excerpt.duration_sec:g} s"].append(question(clip, first, ()))
+            asked[f"plain {excerpt.duration_sec:g} s"].append(question(clip, first, nobody))
             if excerpt.duration_sec == 10.0:
-                asked["wide 10 s"].append(question(clip, widest, ()))
+                asked["wide 10 s"].append(question(clip, widest, nobody))
     return asked
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Event
@@ -195,7 +196,7 @@ class _Asker:
         with self._heard(degrade(whole, RATE_HZ, condition, seed)[:count]) as clip:
             if clip is None:
                 return
-            heard_by = self.extractor.embedders(self.connection)
+            heard_by = partial(self.extractor.embedders, self.connection)
             other = None
             if self.asset.has_strangers:
                 kin = self.asset.kin

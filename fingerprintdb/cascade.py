@@ -1,7 +1,7 @@
 """Searches for a clip as hard as it takes: plain, then wide, then as if its speed had changed."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -32,7 +32,9 @@ WIDE_POSTINGS = 300_000
 
 Verdict = Literal["match", "ambiguous", "no match"]
 Listeners = Sequence[tuple[Model, Embedder]]
-"""The models that a clip is heard by; none for landmarks and bits alone."""
+"""The models that a clip is heard by."""
+Hearing = Callable[[], Listeners]
+"""Names them when a search comes to that: loading one takes seconds, and most clips need none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,12 @@ class Answer:
     stages: list[Stage] = field(default_factory=list)
 
 
-def search(connection: Connection, clip: Clip, heard_by: Listeners, scope: Scope) -> Answer:
+def nobody() -> Listeners:
+    """Name no model: landmarks and bits alone."""
+    return ()
+
+
+def search(connection: Connection, clip: Clip, heard_by: Hearing, scope: Scope) -> Answer:
     """Return what a clip is.
 
     Each stage asks only while the last one's best answer is unsure and the budget of postings
@@ -109,7 +116,7 @@ def _placed(
     if first is match or first.agreement is None:
         return match
     step = Search("refined", PLAIN, warp, max_alignments=50, max_postings=PLAIN_POSTINGS)
-    found, _ = ask(connection, clip, step, (), scope, max_postings)
+    found, _ = ask(connection, clip, step, nobody, scope, max_postings)
     for other in found:
         if other.asset_id != match.asset_id:
             continue
@@ -161,7 +168,7 @@ def ask(
     connection: Connection,
     clip: Clip,
     step: Search,
-    heard_by: Listeners,
+    heard_by: Hearing,
     scope: Scope,
     budget: int,
 ) -> tuple[list[Match], int]:
@@ -171,9 +178,9 @@ def ask(
     return propose(connection, asked, scope, max_postings=max_postings, stage=step.stage)
 
 
-def question(clip: Clip, step: Search, heard_by: Listeners) -> Question:
+def question(clip: Clip, step: Search, heard_by: Hearing) -> Question:
     """Return what one search asks the database."""
-    listeners = heard_by if step.stage == "wide" else ()
+    listeners = heard_by() if step.stage == "wide" else ()
     return Question(
         landmarks=clip.landmarks(step.probe, step.warp),
         sub_fingerprints=clip.sub_fingerprints(step.warp),

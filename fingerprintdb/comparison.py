@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from fingerprintdb.cascade import Listeners, search
+from fingerprintdb.cascade import Listeners, nobody, search
 from fingerprintdb.clip import hear
 from fingerprintdb.extraction import Timings
 from fingerprintdb.extractor import Extractor
@@ -47,7 +47,8 @@ def identified(
     profile = active_profile(connection)[1]
     for uri in uris:
         with extractor.open(uri) as source:
-            matches = search(connection, hear(source, profile, Timings()), (), Scope(k=1)).matches
+            clip = hear(source, profile, Timings())
+            matches = search(connection, clip, nobody, Scope(k=1)).matches
         if matches:
             yield AnsweredClip(uri, None, matches[0].asset_id)
 

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from fingerprintdb.cascade import Answer, search
+from fingerprintdb.cascade import Answer, Listeners, nobody, search
 from fingerprintdb.clip import MAX_SEC, hear
 from fingerprintdb.embedding import ModelError, TextEmbedder
 from fingerprintdb.extraction import Timings, booked
@@ -69,13 +69,17 @@ def identify(
     Raises SeparatorError where the separator is not there or fails.
     """
     timings = Timings()
-    heard_by = extractor.embedders(connection) if with_vectors else ()
+
+    def heard_by() -> Listeners:
+        with booked(timings, "model"):
+            return extractor.embedders(connection)
+
     began = time.perf_counter()
     with extractor.open(uri, content) as source:
         timings.add("open", began)
         clip = hear(source, active_profile(connection)[1], timings, separator)
         with booked(timings, "match"):
-            answer = search(connection, clip, heard_by, scope)
+            answer = search(connection, clip, heard_by if with_vectors else nobody, scope)
     return Identified(answer, timings.ms, is_whole=clip.duration_sec < MAX_SEC)
 
 

@@ -1,6 +1,6 @@
 """Says what a clip is taken for where its own recording is not stored, and whether rightly."""
 
-from fingerprintdb.cascade import SURE, Listeners, ask, search, searches
+from fingerprintdb.cascade import SURE, Hearing, ask, nobody, search, searches
 from fingerprintdb.clip import Clip
 from fingerprintdb.profile import Profile
 from fingerprintdb.store.database import Connection
@@ -13,7 +13,7 @@ LEAST_SHARED_SEC, MOST_SHARED_ERRORS = 1.6, 0.25
 def stranger(
     connection: Connection,
     clip: Clip,
-    heard_by: Listeners,
+    heard_by: Hearing,
     scope: Scope,
     kin: list[int],
 ) -> Match | None:
@@ -47,7 +47,7 @@ def is_one_sound(match: Match, profile: Profile) -> bool:
 def holds(connection: Connection, asset_id: int, passage: Clip, scope: Scope) -> bool:
     """Whether an asset holds a passage to which nothing was done."""
     plain = next(searches())
-    found, _ = ask(connection, passage, plain, (), scope, scope.max_postings)
+    found, _ = ask(connection, passage, plain, nobody, scope, scope.max_postings)
     return any(
         match.asset_id == asset_id and is_one_sound(match, passage.profile) for match in found
     )

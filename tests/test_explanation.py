@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
-from fingerprintdb.cascade import search
+from fingerprintdb.cascade import nobody, search
 from fingerprintdb.clip import Clip, hear
 from fingerprintdb.degradation import degrade
 from fingerprintdb.drawing import DrawingError, draw, require_drawable, save
@@ -58,7 +58,7 @@ def heard(folder: Path, condition: str, duration_sec: float = 8.0) -> Clip:
 
 
 def matched(connection: Connection, clip: Clip) -> tuple[Match, Explanation]:
-    match = search(connection, clip, None, Scope()).matches[0]
+    match = search(connection, clip, nobody, Scope()).matches[0]
     return match, explain_match(connection, clip, match.asset_id, match)
 
 

@@ -99,8 +99,6 @@ def identify(
             library.require_collection(connection, collection)
         if content_type is not None:
             library.require_content_type(connection, content_type)
-        if not landmarks_only:
-            extractor.embedder(connection)
         for clip in clips:
             answer = Answer(clip)
             began = time.perf_counter()

@@ -1,6 +1,7 @@
 """Draws why a clip matched, or how near it came to a match."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,7 +64,7 @@ def plot(
         profile = active_profile(connection)[1]
         if asset is not None:
             read_recording(connection, asset, profile)
-        heard_by = extractor.embedders(connection)
+        heard_by = partial(extractor.embedders, connection)
         with extractor.open(None if clip == "-" else clip, content) as source:
             heard = hear(source, profile, Timings())
             scope = Scope(k=EVERY_CANDIDATE, min_confidence=0)

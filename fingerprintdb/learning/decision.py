@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from fingerprintdb.audio import AudioError, Samples, decode
-from fingerprintdb.cascade import Search, ask, searches
+from fingerprintdb.cascade import Search, ask, nobody, searches
 from fingerprintdb.clip import Clip, hear
 from fingerprintdb.degradation import degrade
 from fingerprintdb.encoding import encode
@@ -155,7 +155,7 @@ def _some_searches(chooser: random.Random) -> list[Search]:
 
 
 def _likeliest(connection: Connection, clip: Clip, search: Search) -> Match | None:
-    found, _ = ask(connection, clip, search, (), Scope(k=5), 10_000_000)
+    found, _ = ask(connection, clip, search, nobody, Scope(k=5), 10_000_000)
     compared = [match for match in found if match.excess is not None]
     return max(compared, key=lambda match: match.score, default=None)
 

@@ -52,12 +52,13 @@ def test_a_folder_becomes_the_model_and_is_missed_without_harm(
     assert unknown["matches"] == []
     assert unknown["timings_ms"]["embedding"] > 0
 
-    # Without the weights, landmarks still identify, and a job says what is missing.
+    # Without the weights, landmarks still identify, and what needs them says what is missing.
     away = shutil.move(model, tmp_path / "away")
-    gone = fpdb(empty_url, "identify", clip)
+    assert fpdb(empty_url, "identify", clip).returncode == 0
+    gone = fpdb(empty_url, "identify", noise)
     assert gone.returncode == 2
     assert str(model) in gone.stderr
-    assert fpdb(empty_url, "identify", "--landmarks-only", clip).returncode == 0
+    assert fpdb(empty_url, "identify", "--landmarks-only", noise).returncode == 1
     fpdb(empty_url, "reprocess", "--all")
     assert fpdb(empty_url, "worker", "--once").returncode == 0
     for asset in json_lines(fpdb(empty_url, "list", "--json")):
