@@ -260,9 +260,18 @@ def sound_of(connection: Connection, extractor: Extractor, asset: Sampled) -> Sa
         return np.concatenate(list(decode(source.file, RATE_HZ, max_duration_sec=HEARD_SEC)))
 
 
-def starts_in(sound: Samples, chooser: random.Random, passages: int) -> Iterator[int]:
-    """Yield the samples where so many passages begin that somebody would ask about."""
-    latest = max(0, len(sound) - math.ceil(DURATIONS_SEC[-1] * FASTEST * RATE_HZ))
+def starts_in(
+    sound: Samples,
+    chooser: random.Random,
+    passages: int,
+    *,
+    longest_sec: float = DURATIONS_SEC[-1],
+) -> Iterator[int]:
+    """Yield the samples where so many passages begin that somebody would ask about.
+
+    Clips of `longest_sec` fit behind them, where the sound is long enough.
+    """
+    latest = max(0, len(sound) - math.ceil(longest_sec * FASTEST * RATE_HZ))
     shortest = round(DURATIONS_SEC[0] * RATE_HZ)
     for _ in range(passages):
         for _ in range(TRIES):

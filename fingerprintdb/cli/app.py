@@ -10,6 +10,7 @@ import typer
 
 from fingerprintdb import __version__
 from fingerprintdb.cli import (
+    bench,
     calibrate,
     config,
     demo,
@@ -56,6 +57,7 @@ for command in (
     library.remove,
     library.reprocess,
     calibrate.calibrate,
+    bench.bench,
     worker.worker,
     status.status,
     demo.demo,

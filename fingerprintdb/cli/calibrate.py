@@ -1,21 +1,22 @@
 """Fits the thresholds of content types on the user's own recordings and says what they buy."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fingerprintdb.cli.output import clock, print_json, print_table, say
-from fingerprintdb.cli.progress import Progress
 from fingerprintdb.cli.setup import open_ready
+from fingerprintdb.cli.survey import survey
 from fingerprintdb.settings import Settings
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from fingerprintdb.calibration import Findings
     from fingerprintdb.store.calibration import Sampled
+    from fingerprintdb.store.database import Connection
     from fingerprintdb.thresholds import Threshold
 
 
@@ -105,8 +106,7 @@ def _examine(settings: Settings, url: str, wanted: Wanted) -> "tuple[list[Sample
 
     extractor = Extractor(max_source_bytes=settings.max_source_bytes)
     findings = calibration.Findings()
-    threads = settings.concurrency
-    with pool(url, size=threads) as connections:
+    with pool(url, size=settings.concurrency) as connections:
         with connections.connection() as connection:
             if wanted.collection is not None:
                 library.require_collection(connection, wanted.collection)
@@ -131,28 +131,21 @@ def _examine(settings: Settings, url: str, wanted: Wanted) -> "tuple[list[Sample
             most.setdefault(wanted.content_type, 0)
         require_any(most, wanted.rate)
 
-        def work(asset: "Sampled") -> "Findings":
-            with connections.connection() as connection:
-                return calibration.examine(
-                    connection,
-                    extractor,
-                    asset,
-                    passages=plan[asset.asset_id],
-                    collection=wanted.collection,
-                    seed=wanted.seed,
-                    stopped=stopped,
-                )
+        def work(connection: "Connection", asset: "Sampled", stopped: "Event") -> "Findings":
+            return calibration.examine(
+                connection,
+                extractor,
+                asset,
+                passages=plan[asset.asset_id],
+                collection=wanted.collection,
+                seed=wanted.seed,
+                stopped=stopped,
+            )
 
-        stopped = Event()
-        executor = ThreadPoolExecutor(threads)
-        try:
-            with Progress(len(sampled)) as progress:
-                for one in [executor.submit(work, asset) for asset in sampled]:
-                    findings.add(one.result())
-                    progress.count("left out" if one.result().skipped else "heard")
-        finally:
-            stopped.set()
-            executor.shutdown(cancel_futures=True)
+        for one in survey(
+            connections, sampled, work, lambda found: "left out" if found.skipped else "heard"
+        ):
+            findings.add(one)
     return sampled, findings
 
 

@@ -1,8 +1,6 @@
 """Tries embedding models on the user's own recordings: compares two, calibrates one."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,9 +9,12 @@ from fingerprintdb.cli.model import Name
 from fingerprintdb.cli.output import print_json, print_table, say
 from fingerprintdb.cli.progress import Progress
 from fingerprintdb.cli.setup import open_ready
+from fingerprintdb.cli.survey import survey
 from fingerprintdb.settings import Settings
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from fingerprintdb.comparison import Recall
     from fingerprintdb.extractor import Extractor
     from fingerprintdb.similarity import Outcome
@@ -176,8 +177,7 @@ def _outcomes(
     from fingerprintdb.store.database import pool
 
     extractor = Extractor(max_source_bytes=settings.max_source_bytes)
-    threads, stopped = settings.concurrency, Event()
-    with pool(url, size=threads) as connections:
+    with pool(url, size=settings.concurrency) as connections:
         with connections.connection() as connection:
             listener = extractor.embedder(connection, model_id)
             sampled = store.sample(
@@ -185,28 +185,22 @@ def _outcomes(
             )
         plan = passages(sampled, samples)
 
-        def work(asset: "Sampled") -> "list[Outcome]":
-            with connections.connection() as connection:
-                return outcomes(
-                    connection,
-                    extractor,
-                    listener,
-                    asset,
-                    passages=plan[asset.asset_id],
-                    seed=seed,
-                    stopped=stopped,
-                )
+        def work(connection: "Connection", asset: "Sampled", stopped: "Event") -> "list[Outcome]":
+            return outcomes(
+                connection,
+                extractor,
+                listener,
+                asset,
+                passages=plan[asset.asset_id],
+                seed=seed,
+                stopped=stopped,
+            )
 
-        executor = ThreadPoolExecutor(threads)
         learnt: list[Outcome] = []
-        try:
-            with Progress(len(sampled)) as progress:
-                for one in [executor.submit(work, asset) for asset in sampled]:
-                    learnt += one.result()
-                    progress.count("heard" if one.result() else "left out")
-        finally:
-            stopped.set()
-            executor.shutdown(cancel_futures=True)
+        for one in survey(
+            connections, sampled, work, lambda found: "heard" if found else "left out"
+        ):
+            learnt += one
     return learnt
 
 
