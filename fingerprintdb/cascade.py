@@ -1,7 +1,7 @@
 """Searches for a clip as hard as it takes: plain, then wide, then as if its speed had changed."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -29,6 +29,8 @@ QUICK_POSTINGS = 8_000
 most of the rest."""
 PLAIN_POSTINGS = 50_000
 WIDE_POSTINGS = 300_000
+
+STAGES = ("plain", "wide", "warped")
 
 Verdict = Literal["match", "ambiguous", "no match"]
 Listeners = Sequence[tuple[Model, Embedder]]
@@ -74,16 +76,25 @@ def nobody() -> Listeners:
     return ()
 
 
-def search(connection: Connection, clip: Clip, heard_by: Hearing, scope: Scope) -> Answer:
+def search(
+    connection: Connection,
+    clip: Clip,
+    heard_by: Hearing,
+    scope: Scope,
+    stages: Container[str] = STAGES,
+) -> Answer:
     """Return what a clip is.
 
     Each stage asks only while the last one's best answer is unsure and the budget of postings
-    lasts. Vectors are made at the second stage, by each of the models that are given.
+    lasts. Vectors are made at the second stage, by each of the models that are given. `stages`
+    names those that may be tried.
     """
     best: dict[int, Match] = {}
     spent: dict[str, Stage] = {}
     left = scope.max_postings
     for step in searches():
+        if step.stage not in stages:
+            continue
         if left <= 0 or any(match.confidence >= SURE for match in best.values()):
             break
         began = time.perf_counter()

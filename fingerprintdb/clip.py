@@ -36,9 +36,6 @@ class Windows:
     starts_sec: list[float]
 
 
-NO_WINDOWS = Windows(np.empty((0, 512), np.float32), [])
-
-
 @dataclass(frozen=True, slots=True)
 class Clip:
     """The decoded sound of a question; what a stage of the search needs is made when it asks.
@@ -99,7 +96,7 @@ class Clip:
             heard = extract_embeddings(self.source, embedder, windowing, self.timings)
         spoken = [(s.start_sec, s.vector) for s in heard if s.vector is not None]
         if not spoken:
-            return NO_WINDOWS
+            return Windows(np.empty((0, embedder.dims), np.float32), [])
         return Windows(
             np.stack([vector for _, vector in spoken]), [start_sec for start_sec, _ in spoken]
         )
@@ -111,10 +108,19 @@ def hear(source: Source, profile: Profile, timings: Timings, separator: str | No
     Raises AudioError where there is nothing to ask with: no audio, silence, under 0.75 s.
     """
     with booked(timings, "decode"):
-        blocks = list(decode(source.file, profile.sample_rate_hz, max_duration_sec=MAX_SEC))
-    samples = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
-    clip = Clip(source, samples, profile, timings, separator)
-    loudest = float(np.abs(samples).max(initial=0.0))
+        samples = decoded(source, profile.sample_rate_hz)
+    return sounding(Clip(source, samples, profile, timings, separator))
+
+
+def decoded(source: Source, sample_rate_hz: int) -> Samples:
+    """Return what a clip is judged by, as mono float32; AudioError as `decode`."""
+    blocks = list(decode(source.file, sample_rate_hz, max_duration_sec=MAX_SEC))
+    return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+
+
+def sounding(clip: Clip) -> Clip:
+    """Return a clip that there is something to ask with; else raise AudioError, as `hear`."""
+    loudest = float(np.abs(clip.samples).max(initial=0.0))
     require_sound(clip.duration_sec, loudest, clip.landmarks(PLAIN))
     return clip
 

@@ -28,7 +28,7 @@ SHOWN_SEC = 60.0
 """Of a longer clip so much is drawn, around the middle of what agrees: more is a blur."""
 
 HISTOGRAM_COLUMNS = 1500
-"""Offsets are drawn in so many columns, the greatest of each: no needle is lost between pixels."""
+"""Offsets are drawn in so many columns, the greatest of each."""
 
 NEAR_SEC = 0.5
 """How far the magnified part of the histogram reaches on both sides of the peak."""
@@ -145,10 +145,9 @@ def _draw_histogram(axes: "Axes", near: "Axes", seen: Explanation) -> None:
     histogram, frame_sec = seen.histogram, seen.frame_sec
     offsets_sec = (np.arange(len(histogram.votes)) + histogram.lowest_frames) * frame_sec
     peak_sec, peak_votes = seen.peak_frames * frame_sec, seen.aligned_landmarks
-    each = -(-len(offsets_sec) // HISTOGRAM_COLUMNS)
-    starts = np.arange(0, len(offsets_sec), each)
-    columns = np.maximum.reduceat(histogram.votes, starts)
-    axes.vlines(offsets_sec[starts[columns > 0]], 0, columns[columns > 0], CLIP, linewidth=1.0)
+    starts, columns = histogram.columns(HISTOGRAM_COLUMNS)
+    drawn = columns > 0
+    axes.vlines(starts[drawn] * frame_sec, 0, columns[drawn], CLIP, linewidth=1.0)
     axes.set_xlim(offsets_sec[0], max(offsets_sec[-1], offsets_sec[0] + 1))
     axes.set_ylim(0, 1.35 * max(float(columns.max(initial=1)), histogram.chance_votes))
     axes.plot(peak_sec, peak_votes, "v", color=AGREED, markersize=9, zorder=5)

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
-from fingerprintdb.audio import AudioError
+from fingerprintdb.audio import AudioError, Samples
+from fingerprintdb.clip import Clip, decoded, sounding
 from fingerprintdb.embedding import Embedder, ModelError, load
 from fingerprintdb.extraction import (
     EmbeddedSegment,
     ReferenceLandmarks,
     Timings,
     Windowing,
+    booked,
     extract,
     extract_embeddings,
     extract_landmarks,
@@ -89,6 +91,20 @@ class Extractor:
         except AudioError as error:
             name = redact(uri) if uri else "the content"
             raise AudioError(f"{name}: {error.message}", error.remedy) from error
+
+    def hear(
+        self, source: Source, profile: Profile, timings: Timings, separator: str | None = None
+    ) -> Clip:
+        """Return what `clip.hear` does; the decoder runs apart where there are processes."""
+        with booked(timings, "decode"):
+            samples = self.samples(source, profile)
+        return sounding(Clip(source, samples, profile, timings, separator))
+
+    def samples(self, source: Source, profile: Profile) -> Samples:
+        """Return what `clip.decoded` does."""
+        if self.processes is None:
+            return decoded(source, profile.sample_rate_hz)
+        return self.processes.run(decoded, source, profile.sample_rate_hz)
 
     def landmarks(
         self, source: Source, profile: Profile, timings: Timings, warp: Warp

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fingerprintdb.cascade import Answer, Listeners, nobody, search
-from fingerprintdb.clip import MAX_SEC, hear
+from fingerprintdb.clip import MAX_SEC
 from fingerprintdb.embedding import ModelError, TextEmbedder
+from fingerprintdb.explanation import Explanation, explain_match
 from fingerprintdb.extraction import Timings, booked
 from fingerprintdb.extractor import Extractor
+from fingerprintdb.source import Source
 from fingerprintdb.store import library
 from fingerprintdb.store.database import Connection
 from fingerprintdb.store.match import Scope, similar_to
@@ -25,6 +27,8 @@ class Identified:
     timings_ms: dict[str, float]
     is_whole: bool = True
     """False where only the beginning of a long clip was judged."""
+    explanation: Explanation | None = None
+    """Why the best match is one, where that was asked."""
 
 
 def process_query(connection: Connection, query: Query, extractor: Extractor) -> str:
@@ -69,18 +73,46 @@ def identify(
     Raises SeparatorError where the separator is not there or fails.
     """
     timings = Timings()
+    began = time.perf_counter()
+    with extractor.open(uri, content) as source:
+        timings.add("open", began)
+        return identify_source(
+            connection,
+            extractor,
+            scope,
+            source,
+            timings,
+            with_vectors=with_vectors,
+            separator=separator,
+        )
+
+
+def identify_source(
+    connection: Connection,
+    extractor: Extractor,
+    scope: Scope,
+    source: Source,
+    timings: Timings,
+    *,
+    with_vectors: bool = True,
+    separator: str | None = None,
+    explain: bool = False,
+) -> Identified:
+    """Return what `identify` does of a source that is open, and why, where that is asked."""
 
     def heard_by() -> Listeners:
         with booked(timings, "model"):
             return extractor.embedders(connection)
 
-    began = time.perf_counter()
-    with extractor.open(uri, content) as source:
-        timings.add("open", began)
-        clip = hear(source, active_profile(connection)[1], timings, separator)
-        with booked(timings, "match"):
-            answer = search(connection, clip, heard_by if with_vectors else nobody, scope)
-    return Identified(answer, timings.ms, is_whole=clip.duration_sec < MAX_SEC)
+    clip = extractor.hear(source, active_profile(connection)[1], timings, separator)
+    with booked(timings, "match"):
+        answer = search(connection, clip, heard_by if with_vectors else nobody, scope)
+    explanation = None
+    if explain and answer.matches:
+        with booked(timings, "explain"):
+            best = answer.matches[0]
+            explanation = explain_match(connection, clip, best.asset_id, best)
+    return Identified(answer, timings.ms, clip.duration_sec < MAX_SEC, explanation)
 
 
 def similar(
@@ -89,7 +121,8 @@ def similar(
     """Return the stored assets that sound most like a clip."""
     model, embedder = extractor.embedder(connection)
     with extractor.open(uri) as source:
-        windows = hear(source, active_profile(connection)[1], Timings()).windows(embedder)
+        clip = extractor.hear(source, active_profile(connection)[1], Timings())
+        windows = clip.windows(embedder)
     return similar_to(connection, windows, model_id=model.model_id, scope=scope)
 
 
@@ -132,7 +165,7 @@ def moments_like_clip(
     model, embedder = extractor.embedder(connection)
     profile = active_profile(connection)[1]
     with extractor.open(uri) as source:
-        windows = hear(source, profile, Timings(), separator).windows(embedder)
+        windows = extractor.hear(source, profile, Timings(), separator).windows(embedder)
     if not len(windows.vectors):
         return []
     return moments_like(

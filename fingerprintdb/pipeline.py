@@ -61,7 +61,7 @@ def process_landmarks(connection: Connection, job: Claim, extractor: Extractor) 
         profile_id, profile = job.made_by, read_profile(connection, job.made_by)
     with extractor.open(job.uri, job.content) as source:
         found = extractor.landmarks(source, profile, timings, Warp(job.pitch, job.tempo))
-        described = _described(source, found) | _titles(found.info.tags, job.uri or "")
+        described = _described(source, found) | titles(found.info.tags, job.uri or "")
     began = time.perf_counter()
     store_landmarks(connection, job, found, profile_id=profile_id, described=described)
     timings.add("store", began)
@@ -129,7 +129,7 @@ def _ingest(
             if same:
                 return _skipped(connection, same, uri, warp, version_of, timings)
             found, segments = extractor.both(source, profile, embedder, windowing, timings, warp)
-            values = _described(source, found) | _titles(found.info.tags, uri)
+            values = _described(source, found) | titles(found.info.tags, uri)
     except (AudioError, SourceError, SeparatorError, ProcessDiedError) as error:
         why = {"sha256": sha256, "landmark_error": str(error)}
         named = {"uri": uri, "collection": collection, "content_type": content_type}
@@ -215,7 +215,7 @@ def _described(source: Source, found: ReferenceLandmarks) -> dict[str, Any]:
     }
 
 
-def _titles(tags: dict[str, str], uri: str) -> dict[str, Any]:
+def titles(tags: dict[str, str], uri: str) -> dict[str, Any]:
     """Return title, artist and metadata from a file's tags; untitled, it is called by its name."""
     name = redact(uri).rstrip("/").rpartition("/")[2].rpartition(".")
     texts = {key: value.replace("\0", "") for key, value in tags.items()}

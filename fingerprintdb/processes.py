@@ -80,11 +80,16 @@ def _obey_parent() -> None:
     """Leave signals that a whole group gets to the parent, who lets work end, and die with it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    Thread(target=_die_with_parent, daemon=True).start()
+    die_with_parent(signal.SIGKILL)
 
 
-def _die_with_parent() -> None:
+def die_with_parent(by: signal.Signals) -> None:
+    """Have this process, which a parent of ours spawned, send itself a signal when that dies."""
     parent = parent_process()
     assert parent is not None  # noqa: S101 — this runs in a child only
-    parent.join()
-    os._exit(1)
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), by)
+
+    Thread(target=wait, daemon=True).start()

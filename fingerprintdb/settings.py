@@ -2,13 +2,23 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fingerprintdb.store.embedded import open_embedded
+
+
+def _parts(value: object) -> object:
+    """Split a text at its commas."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts)]
 
 
 class Settings(BaseSettings):
@@ -51,6 +61,35 @@ class Settings(BaseSettings):
     )
     stalled_after_sec: float = Field(
         30.0, gt=0, description="Seconds without a sign of life after which others take its jobs."
+    )
+    host: str = Field("127.0.0.1", description="Where `fpdb serve` listens.")
+    port: int = Field(8000, ge=0, le=65535, description="Its port; 0 takes a free one.")
+    connections: int = Field(
+        max(4, 2 * (os.cpu_count() or 1)),
+        ge=1,
+        le=1000,
+        description="To the database, of `fpdb serve`; further requests wait.",
+    )
+    max_upload_bytes: int = Field(
+        256 * 1024**2, ge=1, le=2**30 - 2**20, description="Largest file that `fpdb serve` takes."
+    )
+    request_timeout_sec: float = Field(
+        60.0, gt=0, description="Seconds for an upload to arrive, and for a search."
+    )
+    max_listen_sec: float = Field(
+        60.0, ge=5, le=600, description="Seconds that `fpdb serve` listens to a microphone."
+    )
+    allowed_uris: Texts = Field(
+        (), description="What URIs registered over the API may begin with, separated by commas."
+    )
+    cors_origins: Texts = Field(
+        (), description="Other sites whose pages may call the API, separated by commas."
+    )
+    allowed_hosts: Texts = Field(
+        (), description="Names the service goes by; default: any, on loopback only its own."
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", description="Where `fpdb worker --metrics-port` listens."
     )
 
     def open_database(self) -> str:

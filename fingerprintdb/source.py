@@ -103,7 +103,7 @@ def open_source(
         return
     if not uri:
         raise SourceError("no file was named", "give a path, a URL or the bytes of a file")
-    path = _local_path(uri)
+    path = local_path(uri)
     if path is not None:
         yield _read_local(path, redact(uri), max_bytes)
         return
@@ -115,7 +115,7 @@ def open_source(
 def local_digest(uri: str) -> str | None:
     """Return the SHA-256 of a local file; None for what lies elsewhere or cannot be read."""
     try:
-        path = _local_path(uri)
+        path = local_path(uri)
         return None if path is None else _read_local(path, redact(uri), MAX_BYTES).sha256
     except SourceError:
         return None
@@ -133,7 +133,7 @@ def redact(uri: str) -> str:
     return uri[:200]
 
 
-def _local_path(uri: str) -> Path | None:
+def local_path(uri: str) -> Path | None:
     """Return the path that `uri` names on this machine, or None where it names another place."""
     scheme, path = split_protocol(uri)
     if scheme is None:

@@ -19,7 +19,9 @@ from psycopg_pool import ConnectionPool
 from fingerprintdb.errors import FingerprintError
 from fingerprintdb.extractor import Extractor
 from fingerprintdb.identification import process_query
+from fingerprintdb.metrics import observe_job
 from fingerprintdb.pipeline import process_embeddings, process_landmarks
+from fingerprintdb.source import redact
 from fingerprintdb.store import asset as assets
 from fingerprintdb.store.asset import Claim, Kind
 from fingerprintdb.store.database import Connection, DatabaseUnreachableError, connect, pool
@@ -112,6 +114,7 @@ class Jobs:
             query = claim_query(connection, query_id)
         if query is None:
             return
+        began = time.perf_counter()
         try:
             with self.connections.connection() as connection:
                 told = process_query(connection, query, self.extractor)
@@ -120,7 +123,8 @@ class Jobs:
             with self.connections.connection() as connection:
                 fail_query(connection, query_id, _reason(error), again=self._again(error, context))
             raise
-        logger.info("query %d: %s", query_id, told)
+        observe_job("query", "done", time.perf_counter() - began, {})
+        logger.info("query %d: %s", query_id, told, extra={"query_id": query_id})
 
     def _extract(
         self,
@@ -140,16 +144,28 @@ class Jobs:
             with self.connections.connection() as connection:
                 timings_ms = process(connection, job, self.extractor)
         except Exception as error:
-            _log_failure(f"asset {asset_id}: {kind}", error)
+            again = self._again(error, context)
+            outcome = "retried" if again else "failed"
+            observe_job(kind, outcome, time.perf_counter() - began, {})
+            _log_failure(f"asset {asset_id}: {kind}", error, asset_id=asset_id, kind=kind)
             with self.connections.connection() as connection:
-                assets.fail(connection, job, _reason(error), again=self._again(error, context))
+                assets.fail(connection, job, _reason(error), again=again)
             raise
+        elapsed_sec = time.perf_counter() - began
+        observe_job(kind, "done", elapsed_sec, timings_ms)
         logger.info(
-            "asset %d: %s in %.0f ms",
+            "asset %d: %s in %.0f ms (%s)",
             asset_id,
             kind,
-            (time.perf_counter() - began) * 1000,
-            extra={"asset_id": asset_id, "kind": kind, "timings_ms": timings_ms},
+            elapsed_sec * 1000,
+            ", ".join(f"{stage} {spent_ms:.0f}" for stage, spent_ms in timings_ms.items()),
+            extra={
+                "asset_id": asset_id,
+                "kind": kind,
+                "uri": redact(job.uri) if job.uri else None,
+                "elapsed_ms": round(elapsed_sec * 1000, 1),
+                "timings_ms": {stage: round(ms, 1) for stage, ms in timings_ms.items()},
+            },
         )
 
     def give_up(self, job: Job) -> None:
@@ -278,10 +294,11 @@ async def _keep_packed(url: str) -> None:
         await asyncio.sleep(COMPACT_EVERY_SEC)
 
 
-def _log_failure(what: str, error: Exception) -> None:
+def _log_failure(what: str, error: Exception, **fields: Any) -> None:
     """Log an expected failure in one line, an unexpected one with its traceback."""
     unexpected = None if isinstance(error, FingerprintError) else error
-    logger.warning("%s failed: %s", what, _reason(error), exc_info=unexpected)
+    extra = fields | {"error": _reason(error)}
+    logger.warning("%s failed: %s", what, _reason(error), exc_info=unexpected, extra=extra)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

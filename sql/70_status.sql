@@ -124,6 +124,14 @@ COMMENT ON COLUMN fpdb.worker_status.worker_id IS 'Key.';
 COMMENT ON COLUMN fpdb.worker_status.heartbeat_age_sec IS 'Seconds since the last sign of life.';
 COMMENT ON COLUMN fpdb.worker_status.jobs IS 'Jobs it is doing.';
 
+CREATE OR REPLACE FUNCTION fpdb.live_workers() RETURNS int
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT count(*)::int FROM fpdb.worker_status WHERE heartbeat_age_sec < 60
+$$;
+COMMENT ON FUNCTION fpdb.live_workers() IS 'How many workers have given a sign of life within the last minute.';
+
 CREATE OR REPLACE VIEW fpdb.index_status AS
     SELECT r.runs, b.blocks, b.postings, d.delta_rows, s.bytes,
         s.bytes::float8 / nullif(b.postings + d.delta_rows, 0) AS bytes_per_posting,

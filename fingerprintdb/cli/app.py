@@ -3,12 +3,13 @@
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fingerprintdb import __version__
+import fingerprintdb
 from fingerprintdb.cli import (
     bench,
     calibrate,
@@ -17,68 +18,59 @@ from fingerprintdb.cli import (
     identify,
     index,
     ingest,
+    key,
     library,
     model,
     plot,
     profile,
     search,
+    serve,
     setup,
     sql,
     status,
     trial,
     worker,
 )
+from fingerprintdb.cli.interruption import end_at_once, interrupt_work
 from fingerprintdb.cli.logs import log_to_stderr
 from fingerprintdb.cli.output import report
+from fingerprintdb.cli.page import CONTEXT, Commands
 
 ERROR = 2
 """Exit status; 0 means found or done, 1 not found."""
 
-app = typer.Typer(
-    name="fpdb",
-    help="Audio identification and audio similarity inside your own Postgres.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+app = Commands(name="fpdb", context_settings=CONTEXT, pretty_exceptions_enable=False)
+
+# What people do first stands first.
+PANELS: tuple[tuple[str, tuple[Callable[..., None] | typer.Typer, ...]], ...] = (
+    ("Start", (demo.demo, setup.init, setup.migrate, config.config)),
+    ("Bring recordings in", (ingest.ingest, worker.worker, status.status)),
+    ("Ask", (identify.identify, search.search, library.similar, plot.plot)),
+    ("Look after the library", (library.list_, library.show, library.remove, library.reprocess)),
+    ("Serve", (serve.serve, key.key)),
+    ("Measure and tune", (bench.bench, calibrate.calibrate)),
+    ("Indexes and models", (index.index, profile.profile, model.model)),
 )
-
-for command in (
-    setup.init,
-    setup.migrate,
-    config.config,
-    ingest.ingest,
-    identify.identify,
-    plot.plot,
-    library.similar,
-    search.search,
-    library.list_,
-    library.show,
-    library.remove,
-    library.reprocess,
-    calibrate.calibrate,
-    bench.bench,
-    worker.worker,
-    status.status,
-    demo.demo,
-):
-    app.command(command.__name__.rstrip("_"))(command)
-
-app.add_typer(profile.profile)
 model.model.command()(trial.compare)
 model.model.command()(trial.calibrate)
-app.add_typer(model.model)
-app.add_typer(index.index)
+for panel, commands in PANELS:
+    for command in commands:
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, rich_help_panel=panel)
+        else:
+            app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
 
 # What stands after `sql` is psql's.
 app.command(
-    "sql", context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]}
+    "sql",
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
+    rich_help_panel="Look after the library",
 )(sql.sql)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"fpdb {__version__}")
+        typer.echo(f"fpdb {fingerprintdb.__version__}")
         raise typer.Exit
 
 
@@ -106,13 +98,20 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Audio identification and audio similarity inside your own Postgres."""
+    """Audio identification and audio similarity inside your own Postgres.
+
+    Recordings go in by `fpdb ingest`, or by INSERT and workers; a noisy clip, a similar sound or a
+    sentence finds them again. Everything is stored in two schemas of one Postgres database, fpdb
+    and fpdb_queue; where none is named, the program starts one of its own. Recordings themselves
+    stay where they are, and are never changed.
+    """
     del version
     chosen = config.Configuration.read(
         database_url=database_url, data_dir=data_dir, log_level=log_level, log_format=log_format
     )
     log_to_stderr(chosen.settings.log_level, chosen.settings.log_format)
     context.obj = chosen
+    interrupt_work()
 
 
 def run() -> None:
@@ -124,6 +123,7 @@ def run() -> None:
         try:
             app()
         finally:
+            end_at_once()
             sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read has gone; what the interpreter flushes at its end must not fail again.

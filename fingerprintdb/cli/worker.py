@@ -20,6 +20,14 @@ def worker(
     once: Annotated[
         bool, typer.Option("--once", help="End when the queues are empty, instead of listening.")
     ] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port where Prometheus reads this worker's stages; FPDB_METRICS_HOST is its host.",
+            min=1,
+            max=65535,
+        ),
+    ] = None,
 ) -> None:
     """Process queued jobs as they come; any number of workers, on any machines."""
     settings: Settings = context.obj.settings
@@ -42,5 +50,11 @@ def worker(
     )
     until = "until the queues are empty" if once else "until Ctrl-C"
     say(f"worker: {', '.join(wanted)}, {options.concurrency} at once, {until}", to_stderr=False)
+    if metrics_port is not None:
+        from prometheus_client import start_http_server
+
+        from fingerprintdb.metrics import REGISTRY
+
+        start_http_server(metrics_port, settings.metrics_host, REGISTRY)
     with Processes(options.concurrency) as processes:
         run_worker(url, Extractor(settings.max_source_bytes, processes), options)

@@ -91,15 +91,30 @@ def connect(url: str) -> Connection:
 
 
 @contextmanager
-def pool(url: str, *, size: int) -> Iterator[ConnectionPool[Connection]]:
-    """Open a pool of `size` connections like those of `connect`, closed at the end."""
+def pool(
+    url: str, *, size: int, wait_sec: float = 30.0, statement_timeout_sec: float | None = None
+) -> Iterator[ConnectionPool[Connection]]:
+    """Open a pool of `size` connections like those of `connect`, closed at the end.
+
+    Who finds none free for `wait_sec` gets PoolTimeout; a statement that takes longer than
+    `statement_timeout_sec` is cancelled.
+    """
     connect(url).close()
+
+    def configure(connection: Connection) -> None:
+        _configure(connection)
+        if statement_timeout_sec is not None:
+            connection.execute(
+                sql.SQL("SET statement_timeout = {}").format(round(statement_timeout_sec * 1000))
+            )
+
     with ConnectionPool[Connection](
         url,
         min_size=1,
         max_size=size,
+        timeout=wait_sec,
         kwargs={"autocommit": True, "connect_timeout": CONNECT_TIMEOUT_SEC},
-        configure=_configure,
+        configure=configure,
         check=ConnectionPool.check_connection,
         open=True,
     ) as connections:

@@ -40,6 +40,24 @@ def _timestamp(name: str, *, required: bool) -> Column[Any]:
     return Column(name, DateTime(timezone=True), nullable=not required, server_default=default)
 
 
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("key_id", Integer, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column(
+        "collection",
+        Text,
+        ForeignKey("fpdb.collection.name", onupdate="CASCADE", ondelete="CASCADE"),
+    ),
+    Column("may_write", Boolean, nullable=False, server_default=text("false")),
+    _timestamp("created_at", required=True),
+    _timestamp("revoked_at", required=False),
+    Index("api_key_collection_idx", "collection"),
+    Index("api_key_name_idx", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
+)
+
 content_type = Table(
     "content_type",
     metadata,

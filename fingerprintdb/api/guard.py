@@ -1,0 +1,83 @@
+"""Lets in who may come in, before a byte of a body is read."""
+
+from urllib.parse import urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from fingerprintdb.api.access import ANYBODY, Caller, admit, secret_of
+from fingerprintdb.api.options import ServiceOptions
+from fingerprintdb.api.problem import ProblemError, problem_of
+from fingerprintdb.api.service import Service
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+GUARDED = ("/api/", "/upload", "/predict", "/metrics")
+OPEN = ("/api/v1/health", "/api/v1/session")
+
+
+class Guard:
+    """ASGI: looks at host, origin and key, and leaves the caller in the request's state."""
+
+    def __init__(self, app: ASGIApp, options: ServiceOptions) -> None:
+        self._app = app
+        self._options = options
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on with its caller, or answer why not."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        asked = HTTPConnection(scope)
+        try:
+            self._require_host(asked)
+            self._require_origin(asked)
+            asked.state.caller = await self._caller(asked)
+        except Exception as error:
+            refusal = problem_of(error)
+            if scope["type"] == "websocket":
+                await WebSocket(scope, receive, send).send_denial_response(refusal.response())
+            else:
+                await refusal.response()(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _require_host(self, asked: HTTPConnection) -> None:
+        """A page of another site may have its own name point here (DNS rebinding)."""
+        host = asked.headers.get("host", "").rpartition("@")[2]
+        name = urlsplit(f"//{host}").hostname or ""
+        allowed = self._options.allowed_hosts
+        if "*" not in allowed and name not in allowed:
+            raise ProblemError(
+                400,
+                "unknown-host",
+                "this service does not go by that name",
+                "allow it: FPDB_ALLOWED_HOSTS",
+            )
+
+    def _require_origin(self, asked: HTTPConnection) -> None:
+        """A page of another site may not write here, nor listen: browsers say where it is from."""
+        if asked.scope["type"] == "http" and asked.scope["method"] in SAFE_METHODS:
+            return
+        origin = asked.headers.get("origin")
+        if origin is None or origin in self._options.cors_origins:
+            return
+        if urlsplit(origin).netloc != asked.headers.get("host"):
+            raise ProblemError(
+                403,
+                "foreign-origin",
+                "pages of other sites may not do this",
+                "allow the site: FPDB_CORS_ORIGINS",
+            )
+
+    async def _caller(self, asked: HTTPConnection) -> Caller:
+        path = asked.scope["path"]
+        if not path.startswith(GUARDED) or path.startswith(OPEN):
+            return ANYBODY
+        service: Service = asked.app.state.service
+        return await run_in_threadpool(self._admitted, service, secret_of(asked))
+
+    def _admitted(self, service: Service, secret: str | None) -> Caller:
+        with service.connection() as connection:
+            return admit(connection, secret, is_open=self._options.is_open)

@@ -1,0 +1,80 @@
+"""Makes, lists and revokes the keys of the REST API."""
+
+from typing import Annotated
+
+import typer
+
+from fingerprintdb.cli.output import print_json, print_table, say
+from fingerprintdb.cli.setup import open_ready
+
+Name = Annotated[str, typer.Argument(help="Who has the key.", metavar="NAME")]
+
+key = typer.Typer(
+    name="key",
+    help="Make, list and revoke keys of the REST API.",
+    no_args_is_help=True,
+)
+
+
+@key.command()
+def add(
+    context: typer.Context,
+    name: Name,
+    collection: Annotated[
+        str | None, typer.Option(help="The one collection that it opens; default: all.")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="It may create, change and delete assets, too.")
+    ] = False,
+) -> None:
+    """Make a key and print its secret, once: only its digest is stored."""
+    from fingerprintdb.store.database import connect
+    from fingerprintdb.store.key import add_key
+    from fingerprintdb.store.library import ensure_collection
+
+    with connect(open_ready(context.obj.settings)) as connection:
+        if collection is not None:
+            ensure_collection(connection, collection)
+        secret = add_key(connection, name, collection=collection, may_write=write)
+    say(secret, to_stderr=False)
+
+
+@key.command("list")
+def list_(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
+) -> None:
+    """List keys, what they open, and which are revoked."""
+    from fingerprintdb.store.database import connect
+    from fingerprintdb.store.key import list_keys
+
+    with connect(open_ready(context.obj.settings)) as connection:
+        found = list_keys(connection)
+    if as_json:
+        for row in found:
+            print_json(row)
+        return
+    print_table(
+        ("key", "collection", "may", "made", "revoked"),
+        (
+            (
+                row["name"],
+                row["collection"] or "(all)",
+                "read and write" if row["may_write"] else "read",
+                row["created_at"],
+                row["revoked_at"],
+            )
+            for row in found
+        ),
+    )
+
+
+@key.command()
+def revoke(context: typer.Context, name: Name) -> None:
+    """Make a key open nothing, from the next request on."""
+    from fingerprintdb.store.database import connect
+    from fingerprintdb.store.key import revoke_key
+
+    with connect(open_ready(context.obj.settings)) as connection:
+        revoke_key(connection, name)
+    say(f"key {name} is revoked", to_stderr=False)

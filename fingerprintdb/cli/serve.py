@@ -1,0 +1,165 @@
+"""Serves the REST API and the web page, with a worker beside where there is no other."""
+
+import ipaddress
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Annotated
+
+import typer
+
+from fingerprintdb.cli.logs import log_to_stderr
+from fingerprintdb.cli.output import say
+from fingerprintdb.cli.setup import open_ready
+from fingerprintdb.errors import FingerprintError
+from fingerprintdb.settings import Settings
+
+INSTALL_COMMAND = 'pip install "fingerprintdb[api]"'
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+SHUTDOWN_SEC = 30
+
+
+class ServeError(FingerprintError):
+    """The service cannot start, or should not, as it is."""
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen at; default FPDB_HOST, loopback.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port to listen at; default FPDB_PORT, 8000.", min=0, max=65535),
+    ] = None,
+    open_to_all: Annotated[
+        bool, typer.Option("--open", help="Let everybody in while there is no key.")
+    ] = False,
+    allow_uri: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What URIs registered over the API may begin with: a folder, https://host/, ...",
+            metavar="PREFIX",
+        ),
+    ] = None,
+    worker: Annotated[
+        bool | None,
+        typer.Option(
+            "--worker/--no-worker",
+            help="Process queued recordings, too; default: where Postgres is the embedded one.",
+        ),
+    ] = None,
+) -> None:
+    """Serve the REST API and the web page until Ctrl-C."""
+    settings: Settings = context.obj.settings
+    host = settings.host if host is None else host
+    port = settings.port if port is None else port
+    try:
+        import uvicorn
+
+        from fingerprintdb.api.app import create_app
+    except ModuleNotFoundError as error:
+        raise ServeError(f"the service needs {error.name}", INSTALL_COMMAND) from None
+    from fingerprintdb.api.options import ServiceOptions
+    from fingerprintdb.extractor import Extractor
+    from fingerprintdb.processes import Processes
+
+    url = open_ready(settings)
+    is_local = _is_loopback(host)
+    if not (is_local or open_to_all or _has_keys(url)):
+        raise ServeError(
+            f"at {host} everybody on the network could read and change the library",
+            "make a key first: fpdb key add NAME --write; or let everybody in: --open",
+        )
+    options = ServiceOptions(
+        connections=settings.connections,
+        max_upload_bytes=settings.max_upload_bytes,
+        request_timeout_sec=settings.request_timeout_sec,
+        max_listen_sec=settings.max_listen_sec,
+        allowed_uris=(*settings.allowed_uris, *(allow_uri or ())),
+        cors_origins=settings.cors_origins,
+        is_open=is_local or open_to_all,
+        allowed_hosts=settings.allowed_hosts or (LOOPBACK_NAMES if is_local else ("*",)),
+    )
+    beside = settings.database_url is None if worker is None else worker
+    with Processes(settings.concurrency) as processes, _worker(url, settings, wanted=beside):
+        app = create_app(url, Extractor(settings.max_source_bytes, processes), options)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=SHUTDOWN_SEC,
+                ws_max_size=2**20,
+            )
+        )
+        shown = f"[{host}]" if ":" in host else host
+        say(
+            f"serving http://{shown}:{port}/ {'with a worker, ' if beside else ''}until Ctrl-C",
+            to_stderr=False,
+        )
+        server.run()
+    if not server.started:
+        raise ServeError(f"cannot listen at {host}:{port}", "choose another: --port")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _has_keys(url: str) -> bool:
+    from fingerprintdb.store.database import connect
+    from fingerprintdb.store.key import has_keys
+
+    with connect(url) as connection:
+        return has_keys(connection)
+
+
+@contextmanager
+def _worker(url: str, settings: Settings, *, wanted: bool) -> Iterator[None]:
+    """Run a worker in a process of its own, which ends when the service does."""
+    if not wanted:
+        yield
+        return
+    process = get_context("spawn").Process(target=_work, args=(url, settings), name="worker")
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()  # a worker lets running jobs end
+        process.join(SHUTDOWN_SEC)
+        if process.is_alive():
+            process.kill()
+
+
+def _work(url: str, settings: Settings) -> None:
+    """Process jobs, in the worker's process."""
+    import signal
+
+    from fingerprintdb.extractor import Extractor
+    from fingerprintdb.processes import Processes, die_with_parent
+    from fingerprintdb.worker import WorkerOptions, run_worker
+
+    die_with_parent(signal.SIGTERM)
+    log_to_stderr(settings.log_level, settings.log_format)
+    options = WorkerOptions(
+        concurrency=settings.concurrency,
+        max_attempts=settings.max_attempts,
+        poll_sec=settings.poll_sec,
+        heartbeat_sec=settings.heartbeat_sec,
+        stalled_after_sec=settings.stalled_after_sec,
+    )
+    try:
+        with Processes(options.concurrency) as processes:
+            run_worker(url, Extractor(settings.max_source_bytes, processes), options)
+    except FingerprintError:
+        logging.getLogger(__name__).exception("the worker ended")
