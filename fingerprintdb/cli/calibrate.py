@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fingerprintdb.cli.output import clock, print_json, print_table, say
+from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
 from fingerprintdb.cli.survey import survey
 from fingerprintdb.settings import Settings
@@ -31,6 +32,13 @@ class Wanted:
     seed: int
 
 
+@examples(
+    ("fpdb calibrate --dry-run", "What the thresholds would be."),
+    (
+        "fpdb calibrate --content-type speech --false-alarms 0.001 --samples 2000",
+        "One content type, more strictly.",
+    ),
+)
 def calibrate(
     context: typer.Context,
     collection: Annotated[str | None, typer.Option(help="Learn from this collection only.")] = None,
@@ -52,7 +60,12 @@ def calibrate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Fit the thresholds on your own recordings, each asked about as if it were not stored."""
+    """Fit the thresholds on your own recordings, each asked about as if it were not stored.
+
+    Writes the least confidence of a match, by content type, that keeps false alarms as rare as
+    asked, and says what it costs. Recordings whose files cannot be read any more are left out.
+    Landmarks and vectors stay as they are.
+    """
     settings: Settings = context.obj.settings
     wanted = Wanted(collection, content_type, false_alarms, samples, seed)
     url = open_ready(settings)

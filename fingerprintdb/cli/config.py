@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 import typer
 
 from fingerprintdb.cli.output import print_json, print_table
+from fingerprintdb.cli.page import examples
 from fingerprintdb.errors import FingerprintError
 from fingerprintdb.settings import Settings
 
@@ -48,11 +49,20 @@ class Configuration:
         return cls(settings, sources)
 
 
+@examples(
+    ("fpdb config", "A table of all settings."),
+    ("fpdb config --json", "The same, for programs."),
+)
 def config(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Print every setting, its value and where it came from."""
+    """Print every setting, its value and where it came from.
+
+    An option beats the environment, that a file named by FPDB_…_FILE, that a secret file in
+    /run/secrets, that `.env` in the working directory, that the default. Passwords are not shown.
+    No database is opened.
+    """
     chosen: Configuration = context.obj
     values = {name: _shown(name, value) for name, value in chosen.settings}
     if as_json:

@@ -14,6 +14,7 @@ import typer
 from fingerprintdb.cli.identify import name_of
 from fingerprintdb.cli.ingest import expand, ingest_all
 from fingerprintdb.cli.output import report, say
+from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.progress import Progress
 from fingerprintdb.cli.setup import initialise
 from fingerprintdb.errors import FingerprintError
@@ -37,6 +38,10 @@ class DemoError(FingerprintError):
     """No recording to take an excerpt of."""
 
 
+@examples(
+    ("fpdb demo", "With an album that it composes."),
+    ("fpdb demo ~/Music --random", "With your own, another excerpt each time."),
+)
 def demo(
     context: typer.Context,
     music_dir: Annotated[
@@ -50,7 +55,11 @@ def demo(
         bool, typer.Option("--random", help="Take another excerpt in every run.")
     ] = False,
 ) -> None:
-    """Ingest a folder, then identify a noisy excerpt: exit status 0 when it was found."""
+    """Ingest a folder, then identify a noisy excerpt: exit status 0 when it was found.
+
+    Without a folder it composes a small album. Recordings go into collection `demo`; the excerpt is
+    written into the data folder.
+    """
     chosen: Configuration = context.obj
     settings = chosen.settings
     url = settings.open_database()

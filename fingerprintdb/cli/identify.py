@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fingerprintdb.cli.output import clock, print_json, print_table, report, say
+from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
 from fingerprintdb.errors import FingerprintError
 from fingerprintdb.settings import Settings
@@ -32,6 +33,14 @@ class Answer:
     error: str | None = None
 
 
+@examples(
+    ("fpdb identify clip.wav", "What is this?"),
+    (
+        "fpdb identify --collection jingles --json *.mp3",
+        "Several, in one collection, a JSON object each.",
+    ),
+    ("ffmpeg -i show.mp4 -t 10 -f wav - | fpdb identify -", "From another program."),
+)
 def identify(
     context: typer.Context,
     clips: Annotated[
@@ -72,7 +81,11 @@ def identify(
         bool, typer.Option("--json", help="Print a JSON object a clip, in order.")
     ] = False,
 ) -> None:
-    """Identify clips: exit status 0 when all were found, 1 when not, 2 after an error."""
+    """Identify clips: exit status 0 when all were found, 1 when not, 2 after an error.
+
+    Says which recording a clip is from, where in it, and how sure that is; "no match" is an answer.
+    A clip is judged by its first ten minutes. Nothing is stored.
+    """
     if separator is not None and landmarks_only:
         raise typer.BadParameter("--separator is for vectors, which --landmarks-only leaves out")
     settings: Settings = context.obj.settings

@@ -5,22 +5,28 @@ from typing import Annotated, Any
 import typer
 
 from fingerprintdb.cli.output import print_json, print_table, say
+from fingerprintdb.cli.page import Commands, examples
 from fingerprintdb.cli.setup import open_ready
 
 FOUND_DAMAGE = 1
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")]
 
-index = typer.Typer(
+index = Commands(
     name="index",
     help="The landmark index: status, compact, check; the vector index: recall.",
-    no_args_is_help=True,
 )
 
 
 @index.command()
+@examples(
+    ("fpdb index status", "A table."),
+)
 def status(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show runs, sizes, what waits to be packed, what is dead, and what to do."""
+    """Show runs, sizes, what waits to be packed, what is dead, and what to do.
+
+    Only reads.
+    """
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.index import index_status
 
@@ -33,8 +39,15 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @index.command()
+@examples(
+    ("fpdb index compact", "Until nothing is due."),
+)
 def compact(context: typer.Context, as_json: AsJson = False) -> None:
-    """Pack what is new and merge what is due, in short steps beside everything else."""
+    """Pack what is new and merge what is due, in short steps beside everything else.
+
+    Workers and `fpdb ingest` do it by themselves. Searches and workers go on meanwhile and find the
+    same; stopped halfway, it goes on another time.
+    """
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.index import compact as steps
 
@@ -51,8 +64,14 @@ def compact(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @index.command()
+@examples(
+    ("fpdb index check", "After a disk failed, or a backup was restored."),
+)
 def check(context: typer.Context, as_json: AsJson = False) -> None:
-    """Read the whole packed index and say what is damaged: exit status 1 if anything is."""
+    """Read the whole packed index and say what is damaged: exit status 1 if anything is.
+
+    Changes nothing; names the assets to reprocess.
+    """
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.index import check_index
 
@@ -71,6 +90,10 @@ def check(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @index.command()
+@examples(
+    ("fpdb index recall", "At the values that come by default."),
+    ("fpdb index recall --ef-search 100,200 --samples 500 --k 20", "At yours."),
+)
 def recall(
     context: typer.Context,
     ef_search: Annotated[
@@ -80,7 +103,10 @@ def recall(
     k: Annotated[int, typer.Option("--k", "-k", help="Neighbours of each.", min=1, max=1000)] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the vector index with an exact scan: the share of true neighbours that it finds."""
+    """Compare the vector index with an exact scan: the share of true neighbours that it finds.
+
+    Only reads, but an exact scan reads every vector.
+    """
     values = _numbers(ef_search)
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.index import index_recall

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fingerprintdb.cli.output import print_json, report, say
+from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.progress import Progress
 from fingerprintdb.cli.setup import open_ready
 from fingerprintdb.errors import FingerprintError
@@ -35,6 +36,15 @@ class NothingToIngestError(FingerprintError):
     """Folders without a single recording."""
 
 
+@examples(
+    ("fpdb ingest ~/Music", "Everything below a folder."),
+    (
+        "fpdb ingest --collection jingles --content-type sound_mark https://radio.example/a.mp3",
+        "One from the web, in a collection of its own.",
+    ),
+    ("fpdb ingest --queue ~/Music", "Leave the work to `fpdb worker`, on this machine or others."),
+    ("fpdb ingest --speeds 0.9,1.1 ~/Sets", "Also find what is played 10 % slower or faster."),
+)
 def ingest(
     context: typer.Context,
     sources: Annotated[
@@ -79,7 +89,12 @@ def ingest(
         bool, typer.Option("--json", help="Print a JSON object a recording, in order of input.")
     ] = False,
 ) -> None:
-    """Fingerprint recordings and store them; what is already there is skipped."""
+    """Fingerprint recordings and store them; what is already there is skipped.
+
+    Folders are walked for audio and video, tags become title and artist. Each recording is one
+    transaction: whatever ends this leaves whole recordings only, and a second run goes on. A file
+    that changed is taken anew. The files themselves stay where they are, and are never changed.
+    """
     settings: Settings = context.obj.settings
     warps = [*_warps("speeds", speeds), *_warps("pitches", pitches)]
     uris = expand(sources)

@@ -7,6 +7,7 @@ import typer
 
 from fingerprintdb.cli.identify import name_of
 from fingerprintdb.cli.output import clock, print_json, print_table, say
+from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
 from fingerprintdb.settings import Settings
 
@@ -18,6 +19,11 @@ AssetIds = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")]
 
 
+@examples(
+    ("fpdb list --status failed", "What could not be processed; `fpdb show` says why."),
+    ("fpdb list --collection radio --search jingle --limit 20", "Some of a collection."),
+    ("fpdb list --json | wc -l", "For programs, a line each."),
+)
 def list_(
     context: typer.Context,
     collection: Annotated[str | None, typer.Option(help="Only this collection.")] = None,
@@ -30,7 +36,10 @@ def list_(
     limit: Annotated[int | None, typer.Option(help="Most assets to list.", min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List assets."""
+    """List assets.
+
+    In the order in which they came. Only reads.
+    """
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.library import listing
 
@@ -55,12 +64,19 @@ def list_(
     )
 
 
+@examples(
+    ("fpdb show 17", "A table."),
+    ("fpdb show 17 --json", "For programs."),
+)
 def show(
     context: typer.Context,
     asset_id: Annotated[int, typer.Argument(help="Key of the asset.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show everything known of an asset."""
+    """Show everything known of an asset.
+
+    Source, state, error, length, counts and metadata. Only reads.
+    """
     from fingerprintdb.store import library
     from fingerprintdb.store.database import connect
 
@@ -74,6 +90,10 @@ def show(
     print_table(("column", "value"), ((k, v) for k, v in found.items() if v is not None))
 
 
+@examples(
+    ("fpdb similar 17", "Like a stored one."),
+    ("fpdb similar demo.mp3 --collection library", "Like a file, in one collection."),
+)
 def similar(
     context: typer.Context,
     asset: Annotated[
@@ -87,7 +107,10 @@ def similar(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the assets that sound most like one: exit status 1 where there are none."""
+    """List the assets that sound most like one: exit status 1 where there are none.
+
+    Compares vectors of the active model, whole recording by whole recording. Nothing is stored.
+    """
     settings: Settings = context.obj.settings
     url = open_ready(settings)
     from fingerprintdb.store import library
@@ -117,12 +140,20 @@ def similar(
         raise typer.Exit(NOT_FOUND)
 
 
+@examples(
+    ("fpdb remove 17 18", "After a question."),
+    ("fpdb remove --yes 17", "Without one."),
+)
 def remove(
     context: typer.Context,
     asset_ids: AssetIds,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove assets with everything that was made of them; the files stay."""
+    """Remove assets with everything that was made of them; the files stay.
+
+    They are not found any more from this moment on. On a terminal it asks first. The disk that
+    their landmarks took comes back with the next `fpdb index compact`.
+    """
     from fingerprintdb.store import library
     from fingerprintdb.store.database import connect
 
@@ -135,6 +166,11 @@ def remove(
         raise _unknown(missing)
 
 
+@examples(
+    ("fpdb reprocess 17", "One, after its file was mended."),
+    ("fpdb reprocess --failed", "All that failed."),
+    ("fpdb reprocess --all", "Everything there is."),
+)
 def reprocess(
     context: typer.Context,
     asset_ids: Annotated[
@@ -143,7 +179,10 @@ def reprocess(
     failed: Annotated[bool, typer.Option("--failed", help="Those that failed, only.")] = False,
     every: Annotated[bool, typer.Option("--all", help="All there are.")] = False,
 ) -> None:
-    """Queue assets again, for workers to process."""
+    """Queue assets again, for workers to process.
+
+    What is stored of them is found until the new results replace it. Sources are read again.
+    """
     if not (asset_ids or failed or every):
         raise typer.BadParameter("name assets, or use --failed or --all")
     from fingerprintdb.store import library

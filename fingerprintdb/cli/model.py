@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fingerprintdb.cli.output import print_json, print_table, say
+from fingerprintdb.cli.page import Commands, examples
 from fingerprintdb.cli.setup import open_ready
 
 if TYPE_CHECKING:
@@ -12,14 +13,17 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(help="Name, revision or key of the model.", metavar="MODEL")]
 
-model = typer.Typer(
+model = Commands(
     name="model",
     help="List embedding models, fill one beside the active one, compare, switch, weigh, retire.",
-    no_args_is_help=True,
 )
 
 
 @model.command()
+@examples(
+    ("fpdb model add clap", "From the hub's cache on this machine."),
+    ("fpdb model add --halfvec ./finetuned", "From a folder, with an index of half the size."),
+)
 def add(
     context: typer.Context,
     name: Annotated[
@@ -34,7 +38,10 @@ def add(
         typer.Option("--halfvec", help="Index it in half precision, which takes half the space."),
     ] = False,
 ) -> None:
-    """Make a model known to the database, as one that nobody searches or fills yet."""
+    """Make a model known to the database, as one that nobody searches or fills yet.
+
+    Loads it to read its revision and dimensions; nothing is downloaded.
+    """
     from fingerprintdb.embedding import load
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.model import active_model, has_active_model, register_model
@@ -52,11 +59,17 @@ def add(
 
 
 @model.command("list")
+@examples(
+    ("fpdb model list", "Which is searched, and how far each is."),
+)
 def list_(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
 ) -> None:
-    """List models: state, assets that have its vectors, the share of all, failures, weights."""
+    """List models: state, assets that have its vectors, the share of all, failures, weights.
+
+    Only reads.
+    """
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.model import models
 
@@ -73,8 +86,14 @@ def list_(
 
 
 @model.command()
+@examples(
+    ("fpdb model backfill clap", "Then `fpdb worker`, then `fpdb model activate clap`."),
+)
 def backfill(context: typer.Context, name: Name) -> None:
-    """Have workers embed every asset with a model, while the active one is searched."""
+    """Have workers embed every asset with a model, while the active one is searched.
+
+    Queues the work, which needs the sources again. What the active model has stays.
+    """
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.model import backfill_model, find_model
 
@@ -93,8 +112,14 @@ def backfill(context: typer.Context, name: Name) -> None:
 
 
 @model.command()
+@examples(
+    ("fpdb model activate clap", "Once `fpdb model list` shows it done."),
+)
 def activate(context: typer.Context, name: Name) -> None:
-    """Search and fill a model from now on, in one transaction; what the former one has stays."""
+    """Search and fill a model from now on, in one transaction; what the former one has stays.
+
+    Builds its index first, where there is none. Assets that it has no vectors of are queued.
+    """
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.model import activate_model, find_model, index_model
 
@@ -113,6 +138,9 @@ def activate(context: typer.Context, name: Name) -> None:
 
 
 @model.command()
+@examples(
+    ("fpdb model weigh clap ambience 0.8", "Believe it nearly as much as it believes itself."),
+)
 def weigh(
     context: typer.Context,
     name: Name,
@@ -121,7 +149,10 @@ def weigh(
         float, typer.Argument(help="Share of its confidence that is believed.", min=0, max=1)
     ],
 ) -> None:
-    """Have clips heard by a model beside the active one, and say how far it is believed."""
+    """Have clips heard by a model beside the active one, and say how far it is believed.
+
+    A weight of 0 ends that. Vectors stay as they are.
+    """
     from fingerprintdb.store import library
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.model import find_model, weigh_model
@@ -134,8 +165,14 @@ def weigh(
 
 
 @model.command()
+@examples(
+    ("fpdb model retire builtin", "After the switch to another."),
+)
 def retire(context: typer.Context, name: Name) -> None:
-    """Remove the vectors of a model that is not active, from the disk too."""
+    """Remove the vectors of a model that is not active, from the disk too.
+
+    The active one cannot be retired. Assets, segments and landmarks stay.
+    """
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.model import find_model, retire_model
 

@@ -9,6 +9,7 @@ import typer
 
 from fingerprintdb.cli.identify import name_of
 from fingerprintdb.cli.output import say
+from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
 from fingerprintdb.settings import Settings
 
@@ -21,6 +22,13 @@ EVERY_CANDIDATE = 1000
 """Matches to ask for: those that are not sure, too."""
 
 
+@examples(
+    ("fpdb plot clip.wav", "Into clip.plot.png, in the working directory."),
+    (
+        "fpdb plot clip.wav --asset 17 --output why.svg",
+        "Beside a recording of your choice, found or not.",
+    ),
+)
 def plot(
     context: typer.Context,
     clip: Annotated[
@@ -42,7 +50,11 @@ def plot(
         ),
     ] = None,
 ) -> None:
-    """Draw why a clip matched: exit status 0 when it was found, 1 when not, 2 after an error."""
+    """Draw why a clip matched: exit status 0 when it was found, 1 when not, 2 after an error.
+
+    Shows both constellations, the landmarks that agree, the votes by offset and the bit errors
+    along time. Needs the extra [plot]. Writes one file and nothing else.
+    """
     settings: Settings = context.obj.settings
     from fingerprintdb import drawing
     from fingerprintdb.cascade import search

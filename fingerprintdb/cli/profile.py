@@ -5,23 +5,29 @@ from typing import Annotated, Any
 import typer
 
 from fingerprintdb.cli.output import print_json, print_table, say
+from fingerprintdb.cli.page import Commands, examples
 from fingerprintdb.cli.setup import choose_profile, open_ready
 
 Name = Annotated[str, typer.Argument(help="Name of the profile.", metavar="NAME")]
 
-profile = typer.Typer(
+profile = Commands(
     name="profile",
     help="List landmark profiles, build one beside the active one, switch to it, drop it.",
-    no_args_is_help=True,
 )
 
 
 @profile.command("list")
+@examples(
+    ("fpdb profile list", "Which is searched, and how far each is."),
+)
 def list_(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
 ) -> None:
-    """List profiles: state, assets that have it, the share of all, failures."""
+    """List profiles: state, assets that have it, the share of all, failures.
+
+    Only reads.
+    """
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.profile import profiles
 
@@ -37,8 +43,14 @@ def list_(
 
 
 @profile.command()
+@examples(
+    ("fpdb profile build compact", "Then `fpdb worker`, then `fpdb profile activate compact`."),
+)
 def build(context: typer.Context, name: Name) -> None:
-    """Have workers fingerprint every asset with a profile, while the active one is searched."""
+    """Have workers fingerprint every asset with a profile, while the active one is searched.
+
+    Queues the work, which needs the sources again. What the active profile has stays.
+    """
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.profile import build_profile
 
@@ -51,17 +63,29 @@ def build(context: typer.Context, name: Name) -> None:
 
 
 @profile.command()
+@examples(
+    ("fpdb profile activate compact", "Once `fpdb profile list` shows it done."),
+)
 def activate(context: typer.Context, name: Name) -> None:
-    """Search a profile from now on, in one transaction; what the former one has stays."""
+    """Search a profile from now on, in one transaction; what the former one has stays.
+
+    Assets that the profile does not have yet are queued, and are not found before.
+    """
     say(choose_profile(open_ready(context.obj.settings), name), to_stderr=False)
 
 
 @profile.command()
+@examples(
+    ("fpdb profile drop accurate", "After the switch to another."),
+)
 def drop(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name or digest of the profile.", metavar="NAME")],
 ) -> None:
-    """Remove the landmarks and bits of a profile that is not active."""
+    """Remove the landmarks and bits of a profile that is not active.
+
+    The active one cannot be dropped. Assets and vectors stay.
+    """
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.profile import drop_profile
 

@@ -8,6 +8,7 @@ import typer
 
 from fingerprintdb.cli.identify import name_of
 from fingerprintdb.cli.output import clock, print_json, print_table, say
+from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
 from fingerprintdb.settings import Settings
 
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
 NOT_FOUND = 1
 
 
+@examples(
+    ('fpdb search "rain on a tin roof"', "In words."),
+    (
+        "fpdb search --clip door.wav --k 5 --min-duration 60",
+        "By example, in recordings of a minute or more.",
+    ),
+    (
+        'fpdb search --segment 42 --metadata \'{"label": "X"}\'',
+        "What sounds like a stored segment, among some recordings.",
+    ),
+)
 def search(
     context: typer.Context,
     text: Annotated[
@@ -52,7 +64,11 @@ def search(
         bool, typer.Option("--json", help="Print a JSON object a moment, most similar first.")
     ] = False,
 ) -> None:
-    """List the moments that sound like a sentence, a clip or a segment: exit status 1 if none."""
+    """List the moments that sound like a sentence, a clip or a segment: exit status 1 if none.
+
+    Sentences need a model that knows words, which is CLAP. Similar is not the same: `fpdb identify`
+    says which recording a clip is from. Nothing is stored.
+    """
     if sum(way is not None for way in (text, clip, segment)) != 1:
         raise typer.BadParameter("give one of TEXT, --clip and --segment")
     if separator is not None and clip is None:

@@ -5,10 +5,22 @@ from typing import Annotated
 import typer
 
 from fingerprintdb.cli.output import say
+from fingerprintdb.cli.page import examples
 from fingerprintdb.settings import Settings
 from fingerprintdb.store.database import Connection
 
 
+@examples(
+    ("fpdb init", "In the embedded server, with the best model that is on this machine."),
+    (
+        "fpdb --database-url postgresql://app@db.example/music init --model builtin",
+        "In a server of your own, with the model that needs no download.",
+    ),
+    (
+        "fpdb init --profile compact",
+        "A quarter of the bytes; what is stored is queued to be fingerprinted again.",
+    ),
+)
 def init(
     context: typer.Context,
     model: Annotated[
@@ -28,7 +40,13 @@ def init(
         ),
     ] = None,
 ) -> None:
-    """Bring the database to this program's schema, choose its embedding model and its profile."""
+    """Bring the database to this program's schema, choose its embedding model and its profile.
+
+    Makes the schemas fpdb and fpdb_queue and, where it is absent, the extension vector; run again,
+    it upgrades them. Recordings that are stored stay; a model or profile that is changed queues
+    them to be worked on again. Nothing is downloaded: where CLAP's weights are not on this machine,
+    the built-in model becomes active, and a line says how to fetch them.
+    """
     settings: Settings = context.obj.settings
     url = settings.open_database()
     line = initialise(settings, url, model)
@@ -37,8 +55,15 @@ def init(
     say(line, to_stderr=False)
 
 
+@examples(
+    ("fpdb migrate", "After an upgrade of the program, before workers start again."),
+)
 def migrate(context: typer.Context) -> None:
-    """Bring the database's schema to this program's, and nothing else."""
+    """Bring the database's schema to this program's, and nothing else.
+
+    Runs in one transaction, under a lock, so several may start at once. It chooses no model and
+    queues nothing. A schema that is newer than the program is left alone, with an error.
+    """
     settings: Settings = context.obj.settings
     url = settings.open_database()
     say(f"the schema is at revision {_migrate(url)}", to_stderr=False)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
 from fingerprintdb.errors import FingerprintError
 
@@ -18,6 +19,11 @@ class NoPsqlError(FingerprintError):
     """Neither the system nor the embedded server brings psql."""
 
 
+@examples(
+    ("fpdb sql", "A prompt."),
+    ('fpdb sql -c "SELECT status, assets FROM fpdb.asset_status"', "One query."),
+    ("fpdb sql --csv -f report.sql", "A script, as CSV."),
+)
 def sql(
     context: typer.Context,
     arguments: Annotated[
@@ -25,7 +31,11 @@ def sql(
         typer.Argument(help='Arguments of psql, such as -c "SELECT …".', metavar="ARGS"),
     ] = None,
 ) -> None:
-    """Open psql on the database, with fingerprintdb's names in reach."""
+    """Open psql on the database, with fingerprintdb's names in reach.
+
+    Whatever stands after `sql` is psql's. The password, if there is one, does not show in the list
+    of processes.
+    """
     url = open_ready(context.obj.settings)
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 

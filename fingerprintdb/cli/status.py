@@ -5,15 +5,23 @@ from typing import Annotated, Any
 import typer
 
 from fingerprintdb.cli.output import print_json, print_table, say
+from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
 
 
+@examples(
+    ("fpdb status", "How far the work is, and what failed."),
+    ("fpdb status --json --failures 1000", "For programs, with every failure."),
+)
 def status(
     context: typer.Context,
     failures: Annotated[int, typer.Option(help="Most failures to list, newest first.", min=0)] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Count assets, jobs and workers exactly, and list failures with their reasons."""
+    """Count assets, jobs and workers exactly, and list failures with their reasons.
+
+    Only reads. The lag is the age of the oldest job that waits.
+    """
     url = open_ready(context.obj.settings)
     from fingerprintdb.store.database import address, connect
     from fingerprintdb.store.status import status as read

@@ -7,6 +7,7 @@ import typer
 
 from fingerprintdb.cli.model import Name
 from fingerprintdb.cli.output import print_json, print_table, say
+from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.progress import Progress
 from fingerprintdb.cli.setup import open_ready
 from fingerprintdb.cli.survey import survey
@@ -26,6 +27,10 @@ SURE = 0.95
 """The confidence that content types ask of a match, by default."""
 
 
+@examples(
+    ("fpdb model compare clap", "With the active one, on what is stored and was asked."),
+    ("fpdb model compare clap clips/a.wav clips/b.wav --with builtin", "On clips of your choice."),
+)
 def compare(
     context: typer.Context,
     name: Name,
@@ -44,7 +49,7 @@ def compare(
 ) -> None:
     """Say how far two models agree on what sounds alike, and how well each finds known clips.
 
-    What a clip is of, landmarks and bits tell, which no model takes part in.
+    What a clip is of, landmarks and bits tell, which no model takes part in. Only reads.
     """
     url = open_ready(context.obj.settings)
     from fingerprintdb.extractor import Extractor
@@ -92,6 +97,10 @@ def compare(
         say("no clip was found by landmarks: name some of recordings that are there")
 
 
+@examples(
+    ("fpdb model calibrate clap --dry-run", "What it would learn."),
+    ("fpdb model calibrate clap --samples 1000", "On more passages."),
+)
 def calibrate(
     context: typer.Context,
     name: Name,
@@ -103,7 +112,7 @@ def calibrate(
     """Learn on your own recordings what a model's similarity is worth, so that it may identify.
 
     Passages are spoilt with noise, rooms and codecs; a model that was never calibrated has no
-    confidence of its own and only adds evidence.
+    confidence of its own and only adds evidence. Vectors stay as they are.
     """
     settings: Settings = context.obj.settings
     url = open_ready(settings)

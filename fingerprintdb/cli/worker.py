@@ -5,10 +5,19 @@ from typing import Annotated
 import typer
 
 from fingerprintdb.cli.output import say
+from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
 from fingerprintdb.settings import Settings
 
 
+@examples(
+    ("fpdb worker", "All queues, a job a core, until Ctrl-C."),
+    ("fpdb worker --once", "Until the queues are empty: for cron, or after a change."),
+    (
+        "fpdb worker --queues embedding --concurrency 1",
+        "On a machine with a GPU, beside others that do the rest.",
+    ),
+)
 def worker(
     context: typer.Context,
     queues: Annotated[
@@ -29,7 +38,13 @@ def worker(
         ),
     ] = None,
 ) -> None:
-    """Process queued jobs as they come; any number of workers, on any machines."""
+    """Process queued jobs as they come; any number of workers, on any machines.
+
+    Fingerprints what INSERT, UPDATE and `fpdb ingest --queue` have queued, answers fpdb.query, and
+    packs the index when that is due. Ctrl-C and SIGTERM let running jobs end first; a second one
+    ends at once, and other workers take up what was in hand. A database that goes away is waited
+    for.
+    """
     settings: Settings = context.obj.settings
     url = open_ready(settings)
     from fingerprintdb.extractor import Extractor
