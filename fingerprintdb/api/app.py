@@ -9,12 +9,14 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match, Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from fingerprintdb import __version__
 from fingerprintdb.api import assets, listen, media, search, songs, system
 from fingerprintdb.api.access import documented_key
-from fingerprintdb.api.guard import Guard
+from fingerprintdb.api.guard import GUARDED, Guard
 from fingerprintdb.api.journal import Journal
 from fingerprintdb.api.limits import Limits
 from fingerprintdb.api.options import ServiceOptions
@@ -52,6 +54,16 @@ class Page(StaticFiles):
         response = super().file_response(*args, **kwargs)
         response.headers.update(_PAGE_HEADERS)
         return response
+
+
+class PageMount(Mount):
+    """Whatever is not the service's own: else a wrong method would look like a missing file."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Leave the service's paths to its routes."""
+        if scope["type"] == "http" and scope["path"].startswith(GUARDED):
+            return Match.NONE, {}
+        return super().matches(scope)
 
 
 def create_app(url: str, extractor: Extractor, options: ServiceOptions) -> FastAPI:
@@ -92,5 +104,5 @@ def create_app(url: str, extractor: Extractor, options: ServiceOptions) -> FastA
     answer_problems(app)
     for part in (search, assets, media, songs, system, listen):
         app.include_router(part.router)
-    app.mount("/", Page(directory=PAGE, html=True))
+    app.router.routes.append(PageMount("/", Page(directory=PAGE, html=True)))
     return app
