@@ -31,15 +31,62 @@ from fingerprintdb.cli import (
     trial,
     worker,
 )
-from fingerprintdb.cli.interruption import end_at_once, interrupt_work
+from fingerprintdb.cli.interruption import INTERRUPTED, end_at_once, interrupt_work
 from fingerprintdb.cli.logs import log_to_stderr
 from fingerprintdb.cli.output import report
-from fingerprintdb.cli.page import CONTEXT, Commands
+from fingerprintdb.cli.page import CONTEXT, Commands, Contents
+from fingerprintdb.settings import Settings
 
 ERROR = 2
 """Exit status; 0 means found or done, 1 not found."""
 
-app = Commands(name="fpdb", context_settings=CONTEXT, pretty_exceptions_enable=False)
+
+class Root(Contents):
+    """The page of `fpdb --help`."""
+
+    sections = (
+        (
+            "Environment",
+            (
+                *(
+                    (f"FPDB_{name.upper()}", Settings.model_fields[name].description or "")
+                    for name in ("database_url", "data_dir", "model", "concurrency", "log_level")
+                ),
+                ("FPDB_…", "`fpdb config` lists the others, and where each value came from."),
+            ),
+        ),
+        (
+            "Exit status",
+            (
+                ("0", "Found, or done."),
+                ("1", "Not found; or, of `fpdb index check`, damage."),
+                ("2", "An error, told in one line on stderr."),
+                (str(INTERRUPTED), "Ctrl-C."),
+            ),
+        ),
+        (
+            "Files",
+            (
+                (".env", "Settings, in the working directory; the environment beats it."),
+                (
+                    str(Settings.model_fields["data_dir"].default),
+                    "The embedded Postgres, where no database is named.",
+                ),
+            ),
+        ),
+        (
+            "More",
+            (
+                ("fpdb COMMAND --help", "What it does, what it leaves alone, and examples."),
+                ('fpdb sql -c "\\df+ fpdb.*"', "The functions of SQL, each with its comment."),
+                ("README.md", "The SQL cookbook, and what was measured."),
+                ("docs/production.md", "Roles, backup, upgrades, sizes, monitoring."),
+            ),
+        ),
+    )
+
+
+app = Commands(name="fpdb", cls=Root, context_settings=CONTEXT, pretty_exceptions_enable=False)
 
 # What people do first stands first.
 PANELS: tuple[tuple[str, tuple[Callable[..., None] | typer.Typer, ...]], ...] = (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fingerprintdb.cli.completion import collections
 from fingerprintdb.cli.output import clock, print_json, print_table, say
 from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.progress import Progress
@@ -33,7 +34,8 @@ MOST_SECONDS, MOST_CLIENTS = 60.0, 256
 def bench(
     context: typer.Context,
     collection: Annotated[
-        str | None, typer.Option(help="Sample and look in this collection only.")
+        str | None,
+        typer.Option(autocompletion=collections, help="Sample and look in this collection only."),
     ] = None,
     samples: Annotated[int, typer.Option(help="Recordings to cut clips of.", min=1)] = 30,
     seed: Annotated[int, typer.Option(help="Another one chooses other recordings.")] = 0,

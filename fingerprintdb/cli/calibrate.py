@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fingerprintdb.cli.completion import collections, content_types
 from fingerprintdb.cli.output import clock, print_json, print_table, say
 from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
@@ -41,9 +42,13 @@ class Wanted:
 )
 def calibrate(
     context: typer.Context,
-    collection: Annotated[str | None, typer.Option(help="Learn from this collection only.")] = None,
+    collection: Annotated[
+        str | None,
+        typer.Option(autocompletion=collections, help="Learn from this collection only."),
+    ] = None,
     content_type: Annotated[
-        str | None, typer.Option(help="Calibrate this content type only.")
+        str | None,
+        typer.Option(autocompletion=content_types, help="Calibrate this content type only."),
     ] = None,
     false_alarms: Annotated[
         float,

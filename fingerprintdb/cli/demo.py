@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fingerprintdb.cli.identify import name_of
-from fingerprintdb.cli.ingest import expand, ingest_all
+from fingerprintdb.cli.ingest import ingest_all
 from fingerprintdb.cli.output import report, say
 from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.progress import Progress
 from fingerprintdb.cli.setup import initialise
+from fingerprintdb.cli.sources import expand
 from fingerprintdb.errors import FingerprintError
 
 if TYPE_CHECKING:

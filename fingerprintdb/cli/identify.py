@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fingerprintdb.cli.completion import collections, content_types
 from fingerprintdb.cli.output import clock, print_json, print_table, report, say
 from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
@@ -34,7 +35,7 @@ class Answer:
 
 
 @examples(
-    ("fpdb identify clip.wav", "What is this?"),
+    ("fpdb identify clip.wav", "One clip."),
     (
         "fpdb identify --collection jingles --json *.mp3",
         "Several, in one collection, a JSON object each.",
@@ -49,9 +50,14 @@ def identify(
             help="Clips: files or URIs; - reads one from standard input.", metavar="CLIP"
         ),
     ],
-    collection: Annotated[str | None, typer.Option(help="Look in this collection only.")] = None,
+    collection: Annotated[
+        str | None, typer.Option(autocompletion=collections, help="Look in this collection only.")
+    ] = None,
     content_type: Annotated[
-        str | None, typer.Option(help="Look among assets of this content type only.")
+        str | None,
+        typer.Option(
+            autocompletion=content_types, help="Look among assets of this content type only."
+        ),
     ] = None,
     k: Annotated[int, typer.Option("--k", "-k", help="Most matches a clip.", min=1)] = 10,
     min_confidence: Annotated[

@@ -1,4 +1,4 @@
-"""Brings recordings in: walks folders, runs the pipeline on several at once, tells how it goes."""
+"""Brings recordings in: runs the pipeline on several at once, tells how it goes."""
 
 import math
 import time
@@ -7,33 +7,22 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fingerprintdb.cli.completion import collections, content_types
 from fingerprintdb.cli.output import print_json, report, say
 from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.progress import Progress
 from fingerprintdb.cli.setup import open_ready
+from fingerprintdb.cli.sources import expand
 from fingerprintdb.errors import FingerprintError
 from fingerprintdb.settings import Settings
 
 if TYPE_CHECKING:
     from fingerprintdb.pipeline import Ingested
     from fingerprintdb.warp import Warp
-
-MEDIA_SUFFIXES = (
-    *(".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".flac", ".m4a"),
-    *(".m4b", ".mka", ".mp2", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma", ".wv"),
-    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv"),
-    *(".ts", ".webm", ".wmv"),
-)
-"""What is taken from a folder; a file that is named itself is always tried."""
-
-
-class NothingToIngestError(FingerprintError):
-    """Folders without a single recording."""
 
 
 @examples(
@@ -54,10 +43,15 @@ def ingest(
         ),
     ],
     collection: Annotated[
-        str, typer.Option(help="Collection to put them in; made where it does not exist.")
+        str,
+        typer.Option(
+            autocompletion=collections,
+            help="Collection to put them in; made where it does not exist.",
+        ),
     ] = "default",
     content_type: Annotated[
-        str, typer.Option(help="music, sound_mark, speech or ambience.")
+        str,
+        typer.Option(autocompletion=content_types, help="music, sound_mark, speech or ambience."),
     ] = "music",
     version_of: Annotated[
         int | None,
@@ -136,31 +130,6 @@ def _warps(option: str, text: str) -> "Iterator[Warp]":
             raise typer.BadParameter(f"{part!r} is not a number of {bounds}", param_hint=option)
         if factor != 1:
             yield Warp(factor, factor if option == "speeds" else 1.0)
-
-
-def expand(sources: list[str]) -> list[str]:
-    """Return the recordings that paths, folders and URIs name, each once, folders in order."""
-    from fsspec.core import split_protocol
-
-    uris: list[str] = []
-    for source in sources:
-        if split_protocol(source)[0] is not None:
-            uris.append(source)
-            continue
-        path = Path(source).expanduser().absolute()
-        found = [path]
-        if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in MEDIA_SUFFIXES)
-            found = [p for p in found if p.is_file()]
-            if not found:
-                say(f"no audio or video in {source}")
-        uris += map(str, found)
-    if not uris:
-        raise NothingToIngestError(
-            "there is nothing to ingest",
-            f"folders are searched for files that end in {' '.join(MEDIA_SUFFIXES)}",
-        )
-    return list(dict.fromkeys(uris))
 
 
 def ingest_all(

@@ -4,30 +4,41 @@ from typing import Annotated
 
 import typer
 
+from fingerprintdb.cli.completion import collections
 from fingerprintdb.cli.output import print_json, print_table, say
+from fingerprintdb.cli.page import Commands, examples
 from fingerprintdb.cli.setup import open_ready
 
 Name = Annotated[str, typer.Argument(help="Who has the key.", metavar="NAME")]
 
-key = typer.Typer(
+key = Commands(
     name="key",
     help="Make, list and revoke keys of the REST API.",
-    no_args_is_help=True,
 )
 
 
 @key.command()
+@examples(
+    ("fpdb key add website", "One that may read everything."),
+    ("fpdb key add studio --collection jingles --write", "One that may also change a collection."),
+)
 def add(
     context: typer.Context,
     name: Name,
     collection: Annotated[
-        str | None, typer.Option(help="The one collection that it opens; default: all.")
+        str | None,
+        typer.Option(
+            autocompletion=collections, help="The one collection that it opens; default: all."
+        ),
     ] = None,
     write: Annotated[
         bool, typer.Option("--write", help="It may create, change and delete assets, too.")
     ] = False,
 ) -> None:
-    """Make a key and print its secret, once: only its digest is stored."""
+    """Make a key and print its secret, once: only its digest is stored.
+
+    A collection that does not exist is made.
+    """
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.key import add_key
     from fingerprintdb.store.library import ensure_collection
@@ -40,11 +51,15 @@ def add(
 
 
 @key.command("list")
+@examples(("fpdb key list", "Who may do what; no secret is shown."))
 def list_(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
 ) -> None:
-    """List keys, what they open, and which are revoked."""
+    """List keys, what they open, and which are revoked.
+
+    Only reads.
+    """
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.key import list_keys
 
@@ -70,8 +85,12 @@ def list_(
 
 
 @key.command()
+@examples(("fpdb key revoke website", "When its secret is lost, or known to others."))
 def revoke(context: typer.Context, name: Name) -> None:
-    """Make a key open nothing, from the next request on."""
+    """Make a key open nothing, from the next request on.
+
+    It stays in the list; another may take its name.
+    """
     from fingerprintdb.store.database import connect
     from fingerprintdb.store.key import revoke_key
 

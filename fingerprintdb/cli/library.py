@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fingerprintdb.cli.completion import collections, content_types
 from fingerprintdb.cli.identify import name_of
 from fingerprintdb.cli.output import clock, print_json, print_table, say
 from fingerprintdb.cli.page import examples
@@ -26,7 +27,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object a line
 )
 def list_(
     context: typer.Context,
-    collection: Annotated[str | None, typer.Option(help="Only this collection.")] = None,
+    collection: Annotated[
+        str | None, typer.Option(autocompletion=collections, help="Only this collection.")
+    ] = None,
     status: Annotated[
         str | None, typer.Option(help="Only queued, processing, ready or failed ones.")
     ] = None,
@@ -101,9 +104,14 @@ def similar(
         typer.Argument(help="Key of a stored asset, or a file or URI.", metavar="ASSET_ID|FILE"),
     ],
     k: Annotated[int, typer.Option("--k", "-k", help="Most assets to list.", min=1)] = 10,
-    collection: Annotated[str | None, typer.Option(help="Look in this collection only.")] = None,
+    collection: Annotated[
+        str | None, typer.Option(autocompletion=collections, help="Look in this collection only.")
+    ] = None,
     content_type: Annotated[
-        str | None, typer.Option(help="Look among assets of this content type only.")
+        str | None,
+        typer.Option(
+            autocompletion=content_types, help="Look among assets of this content type only."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fingerprintdb.cli.completion import models
 from fingerprintdb.cli.output import print_json, print_table, say
 from fingerprintdb.cli.page import Commands, examples
 from fingerprintdb.cli.setup import open_ready
@@ -11,7 +12,12 @@ from fingerprintdb.cli.setup import open_ready
 if TYPE_CHECKING:
     from fingerprintdb.store.model import Model
 
-Name = Annotated[str, typer.Argument(help="Name, revision or key of the model.", metavar="MODEL")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        autocompletion=models, help="Name, revision or key of the model.", metavar="MODEL"
+    ),
+]
 
 model = Commands(
     name="model",

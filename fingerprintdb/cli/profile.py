@@ -4,11 +4,14 @@ from typing import Annotated, Any
 
 import typer
 
+from fingerprintdb.cli.completion import profiles
 from fingerprintdb.cli.output import print_json, print_table, say
 from fingerprintdb.cli.page import Commands, examples
 from fingerprintdb.cli.setup import choose_profile, open_ready
 
-Name = Annotated[str, typer.Argument(help="Name of the profile.", metavar="NAME")]
+Name = Annotated[
+    str, typer.Argument(autocompletion=profiles, help="Name of the profile.", metavar="NAME")
+]
 
 profile = Commands(
     name="profile",
@@ -80,7 +83,12 @@ def activate(context: typer.Context, name: Name) -> None:
 )
 def drop(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name or digest of the profile.", metavar="NAME")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=profiles, help="Name or digest of the profile.", metavar="NAME"
+        ),
+    ],
 ) -> None:
     """Remove the landmarks and bits of a profile that is not active.
 

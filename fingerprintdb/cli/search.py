@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fingerprintdb.cli.completion import collections, content_types
 from fingerprintdb.cli.identify import name_of
 from fingerprintdb.cli.output import clock, print_json, print_table, say
 from fingerprintdb.cli.page import examples
@@ -47,9 +48,14 @@ def search(
         ),
     ] = None,
     k: Annotated[int, typer.Option("--k", "-k", help="Most moments to list.", min=1)] = 10,
-    collection: Annotated[str | None, typer.Option(help="Look in this collection only.")] = None,
+    collection: Annotated[
+        str | None, typer.Option(autocompletion=collections, help="Look in this collection only.")
+    ] = None,
     content_type: Annotated[
-        str | None, typer.Option(help="Look among assets of this content type only.")
+        str | None,
+        typer.Option(
+            autocompletion=content_types, help="Look among assets of this content type only."
+        ),
     ] = None,
     metadata: Annotated[
         str | None, typer.Option(help="Look among assets whose metadata contains this JSON object.")

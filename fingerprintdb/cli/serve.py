@@ -11,6 +11,7 @@ import typer
 
 from fingerprintdb.cli.logs import log_to_stderr
 from fingerprintdb.cli.output import say
+from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
 from fingerprintdb.errors import FingerprintError
 from fingerprintdb.settings import Settings
@@ -24,6 +25,13 @@ class ServeError(FingerprintError):
     """The service cannot start, or should not, as it is."""
 
 
+@examples(
+    ("fpdb serve", "On this machine only, for whoever is on it."),
+    (
+        "fpdb serve --host 0.0.0.0 --port 8080",
+        "For the network, once `fpdb key add` has made a key; put TLS in front.",
+    ),
+)
 def serve(
     context: typer.Context,
     host: Annotated[
@@ -51,7 +59,11 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Serve the REST API and the web page until Ctrl-C."""
+    """Serve the REST API and the web page until Ctrl-C.
+
+    Beyond this machine it listens only if there is a key, or with --open. Recordings that are
+    uploaded are stored in the database; workers process them.
+    """
     settings: Settings = context.obj.settings
     host = settings.host if host is None else host
     port = settings.port if port is None else port

