@@ -1,11 +1,14 @@
-"""Runs the real command as a real process, on databases and recordings of the tests' own."""
+"""Runs the real command, on databases and recordings of the tests' own."""
 
+import contextlib
 import json
+import logging
 import os
 import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from io import BytesIO, TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import psycopg
 import pytest
 
 from fingerprintdb import album
+from fingerprintdb.cli import main
 from fingerprintdb.encoding import encode
 
 Run = subprocess.CompletedProcess[str]
@@ -30,8 +34,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def fpdb(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Fpdb:
-    """Run the command in an empty folder; the first argument is the database's URL, or None."""
+def fpdb_process(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Fpdb:
+    """Run the command as a process, in an empty folder; the first argument is a URL, or None."""
     empty = tmp_path_factory.mktemp("cwd")
 
     def run(
@@ -55,6 +59,56 @@ def fpdb(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
         return Run(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def fpdb(
+    fpdb_process: Fpdb, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Fpdb:
+    """Run the command as `fpdb_process` does, but in this process where it is given a database.
+
+    A process takes a second to import what it needs, and ten where that is torch. What starts an
+    embedded server is a process in any case: that one stops the server when it ends.
+    """
+    empty = tmp_path_factory.mktemp("cwd")
+
+    def run(
+        url: str | None,
+        *arguments: object,
+        stdin: bytes = b"",
+        cwd: Path = empty,
+        **variables: str,
+    ) -> Run:
+        if url is None:
+            return fpdb_process(url, *arguments, stdin=stdin, cwd=cwd, **variables)
+        given = environment | variables | {"FPDB_DATABASE_URL": url}
+        return run_here([str(argument) for argument in arguments], given, stdin, cwd)
+
+    return run
+
+
+def run_here(arguments: list[str], environment: dict[str, str], stdin: bytes, cwd: Path) -> Run:
+    """Run the command in this process, whose streams, folder and environment it borrows."""
+    streams = [TextIOWrapper(BytesIO(content), encoding="utf-8") for content in (stdin, b"", b"")]
+    logger = logging.getLogger()
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(cwd):
+        for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+            patch.setattr(sys, name, stream)
+        patch.setattr(sys, "argv", ["fpdb", *arguments])
+        patch.setattr(os, "environ", environment.copy())
+        patch.setattr(logger, "handlers", [])
+        patch.setattr(logger, "level", logger.level)
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        else:
+            code = 0
+        for stream in streams[1:]:
+            stream.flush()
+    out, err = (stream.buffer.getvalue().decode() for stream in streams[1:])  # type: ignore[attr-defined]
+    assert "Traceback" not in err, err
+    return Run(["fpdb", *arguments], int(code or 0), out, err)
 
 
 @pytest.fixture(scope="module")

@@ -54,14 +54,14 @@ def test_status_counts_and_gives_reasons(fpdb, stocked_url, json_lines):
     assert "absent.wav does not exist" in plain.stdout
 
 
-def test_sql_is_psql_with_the_schema_in_reach(fpdb, stocked_url):
-    run = fpdb(
+def test_sql_is_psql_with_the_schema_in_reach(fpdb_process, stocked_url):
+    run = fpdb_process(
         stocked_url, "sql", "-Atc", "SELECT count(*), '[1,2]'::vector <=> '[1,2]' FROM asset"
     )
     assert (run.returncode, run.stdout) == (0, "4|0\n")
-    assert fpdb(stocked_url, "sql", "-c", "SELECT 1/0").returncode == 1
+    assert fpdb_process(stocked_url, "sql", "-c", "SELECT 1/0").returncode == 1
     # Without a psql of the system's, the embedded server's own serves.
-    run = fpdb(stocked_url, "sql", "-Atc", "SELECT 7", PATH="/nowhere")
+    run = fpdb_process(stocked_url, "sql", "-Atc", "SELECT 7", PATH="/nowhere")
     assert (run.returncode, run.stdout) == (0, "7\n")
 
 
