@@ -1,4 +1,4 @@
-"""What can be set: an option beats the environment beats `.env` beats the default."""
+"""What can be set: an option beats environment, secret files, `.env` and default, in this order."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 import platformdirs
 from pydantic import BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from fingerprintdb.secret import SecretFiles
 from fingerprintdb.store.embedded import open_embedded
 
 
@@ -91,6 +92,19 @@ class Settings(BaseSettings):
     metrics_host: str = Field(
         "127.0.0.1", description="Where `fpdb worker --metrics-port` listens."
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources, the strongest first."""
+        del file_secret_settings  # knows a folder only, and passes over what it cannot read
+        return init_settings, env_settings, SecretFiles(settings_cls), dotenv_settings
 
     def open_database(self) -> str:
         """Return the database's URL, with the embedded server started where none is set."""

@@ -52,6 +52,7 @@ class Root(Contents):
                     (f"FPDB_{name.upper()}", Settings.model_fields[name].description or "")
                     for name in ("database_url", "data_dir", "model", "concurrency", "log_level")
                 ),
+                ("FPDB_…_FILE", "A file that holds the setting: a secret."),
                 ("FPDB_…", "`fpdb config` lists the others, and where each value came from."),
             ),
         ),
@@ -68,6 +69,7 @@ class Root(Contents):
             "Files",
             (
                 (".env", "Settings, in the working directory; the environment beats it."),
+                ("/run/secrets/fpdb_database_url", "A setting, as Docker gives secrets."),
                 (
                     str(Settings.model_fields["data_dir"].default),
                     "The embedded Postgres, where no database is named.",

@@ -4,6 +4,8 @@ from contextlib import closing
 
 import typer
 
+from fingerprintdb.errors import FingerprintError
+
 PATIENCE_SEC = 1
 """A key press should not wait longer for a database that does not answer."""
 
@@ -44,7 +46,7 @@ def _names(context: typer.Context, incomplete: str, statement: str) -> list[str]
             )
         ) as connection:
             rows = connection.execute(statement.encode()).fetchall()
-    except (psycopg.Error, ValueError, OSError):
+    except (psycopg.Error, FingerprintError, ValueError, OSError):
         return []
     return [name for (name,) in rows if name.startswith(incomplete)]
 

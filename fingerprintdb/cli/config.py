@@ -9,6 +9,7 @@ import typer
 from fingerprintdb.cli.output import print_json, print_table
 from fingerprintdb.cli.page import examples
 from fingerprintdb.errors import FingerprintError
+from fingerprintdb.secret import SecretFiles
 from fingerprintdb.settings import Settings
 
 
@@ -18,7 +19,7 @@ class SettingsError(FingerprintError):
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The settings of this call, and the source of each: option, environment, .env or default."""
+    """The settings of this call, and the source of each: option, environment, file or default."""
 
     settings: Settings
     sources: dict[str, str]
@@ -40,6 +41,7 @@ class Configuration:
         found = (
             ("option", given),
             ("environment", EnvSettingsSource(Settings)()),
+            ("secret file", SecretFiles(Settings)()),
             (".env", DotEnvSettingsSource(Settings)()),
         )
         sources = {
@@ -59,9 +61,9 @@ def config(
 ) -> None:
     """Print every setting, its value and where it came from.
 
-    An option beats the environment, that a file named by FPDB_…_FILE, that a secret file in
-    /run/secrets, that `.env` in the working directory, that the default. Passwords are not shown.
-    No database is opened.
+    An option beats the environment; then come secret files, named by FPDB_…_FILE or found in
+    /run/secrets under the setting's name in small letters; then `.env` in the working directory;
+    then the default. Passwords are not shown. No database is opened.
     """
     chosen: Configuration = context.obj
     values = {name: _shown(name, value) for name, value in chosen.settings}

@@ -108,6 +108,11 @@ def test_config_names_the_source_of_each_value(fpdb, tmp_path, json_lines):
     assert "secret" not in run.stdout
     assert "password=***" in found["database_url"]["value"]
 
+    (tmp_path / "secret").write_text("postgresql://someone:sesame@localhost/music")
+    named = {"FPDB_DATABASE_URL_FILE": str(tmp_path / "secret")}
+    (filed,) = json_lines(fpdb(None, "config", "--json", **named))
+    assert filed["database_url"] == found["database_url"] | {"source": "secret file"}
+
     plain = fpdb(None, "config").stdout.splitlines()
     assert plain[0] == "setting\tvalue\tsource\tmeaning"
     assert len(plain) == 1 + len(found)
