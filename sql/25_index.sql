@@ -10,15 +10,19 @@ CREATE OR REPLACE VIEW fpdb.landmark AS
     FROM fpdb.delta d JOIN fpdb.profile a ON a.profile_id = d.profile_id AND a.is_active
     UNION ALL
     SELECT b.asset_id,
-        ((((p.key::bigint << r.residual_bits) | (e.entry >> (r.block_bits + 14))) * 11764425) & 16777215)::int,
+        ((((e.key::bigint << e.residual_bits) | (e.entry >> (e.block_bits + 14))) * 11764425) & 16777215)::int,
         b.first_frame + (e.entry & 16383)
-    FROM fpdb.run r
-    JOIN fpdb.tier t ON t.tier_id = r.tier_id
-    JOIN fpdb.profile a ON a.profile_id = t.profile_id AND a.is_active
-    JOIN fpdb.posting p ON p.run_id = r.run_id
-    CROSS JOIN LATERAL unnest(p.entries) AS e (entry)
-    JOIN fpdb.block b ON b.tier_id = r.tier_id
-        AND b.block = r.first_block + ((e.entry >> 14) & ((1 << r.block_bits) - 1));
+    -- Blocks come last, by hash: joined before the entries are unpacked, each entry meets every block.
+    FROM (
+        SELECT r.tier_id, r.first_block, r.block_bits, r.residual_bits, p.key, unnest(p.entries) AS entry
+        FROM fpdb.run r
+        JOIN fpdb.tier t ON t.tier_id = r.tier_id
+        JOIN fpdb.profile a ON a.profile_id = t.profile_id AND a.is_active
+        JOIN fpdb.posting p ON p.run_id = r.run_id
+        OFFSET 0
+    ) e
+    JOIN fpdb.block b ON b.tier_id = e.tier_id
+        AND b.block = e.first_block + ((e.entry >> 14) & ((1 << e.block_bits) - 1));
 COMMENT ON VIEW fpdb.landmark IS
     'Every landmark of the active profile, for people to look at; one asset costs a look at the whole index, unless it is new.';
 COMMENT ON COLUMN fpdb.landmark.asset_id IS 'The asset.';
