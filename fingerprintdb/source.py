@@ -121,6 +121,18 @@ def local_digest(uri: str) -> str | None:
         return None
 
 
+def may_be_read(uri: str) -> bool:
+    """Say, without looking further than this machine, whether `uri` names something to be read."""
+    scheme, _ = split_protocol(uri)
+    if scheme in {None, "file"}:
+        try:
+            path = local_path(uri)
+            return path is not None and path.is_file()
+        except (SourceError, OSError, ValueError):
+            return False
+    return scheme in known_implementations
+
+
 def redact(uri: str) -> str:
     """Return `uri` without user, password, query string and fragment, at most 200 characters."""
     scheme, _ = split_protocol(uri)

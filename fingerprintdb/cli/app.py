@@ -28,6 +28,7 @@ from fingerprintdb.cli import (
     setup,
     sql,
     status,
+    transfer,
     trial,
     worker,
 )
@@ -96,6 +97,7 @@ PANELS: tuple[tuple[str, tuple[Callable[..., None] | typer.Typer, ...]], ...] = 
     ("Bring recordings in", (ingest.ingest, worker.worker, status.status)),
     ("Ask", (identify.identify, search.search, library.similar, plot.plot)),
     ("Look after the library", (library.list_, library.show, library.remove, library.reprocess)),
+    ("Move a collection", (transfer.export, transfer.import_)),
     ("Serve", (serve.serve, key.key)),
     ("Measure and tune", (bench.bench, calibrate.calibrate)),
     ("Indexes and models", (index.index, profile.profile, model.model)),

@@ -11,10 +11,10 @@ import typer
 from fingerprintdb.errors import FingerprintError
 
 
-def print_json(value: Any) -> None:
+def print_json(value: Any, *, to_stderr: bool = False) -> None:
     """Print one line of JSON, at once, so that a reader need not wait for the next."""
-    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False))
-    sys.stdout.flush()
+    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False), err=to_stderr)
+    (sys.stderr if to_stderr else sys.stdout).flush()
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
