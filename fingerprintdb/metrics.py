@@ -2,11 +2,20 @@
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fingerprintdb.store.gauges import Gauge
+
+# When each series began, which nobody asks, would be a line more of each.
+disable_created_metrics()
 
 REGISTRY = CollectorRegistry()
 

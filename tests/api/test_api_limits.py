@@ -1,0 +1,194 @@
+"""What a service must outlive: bodies without end, slow clients, a database that goes away."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from threading import Thread
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+import pytest
+from psycopg import sql
+from service import OPTIONS, Recordings, sent
+
+from fingerprintdb.store.database import Connection
+
+
+def raw(base: str) -> socket.socket:
+    """Open a connection to a service, to speak badly over it."""
+    parts = urlsplit(base)
+    assert parts.hostname is not None
+    return socket.create_connection((parts.hostname, parts.port or 0), timeout=20)
+
+
+# A form that breaks off leaves its part's temporary file to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+HEAD = (
+    b"POST /api/v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    b"Content-Type: multipart/form-data; boundary=b\r\n"
+)
+PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.wav"\r\n\r\n'
+
+
+def answer_to(connection: socket.socket) -> bytes:
+    """Read an answer until the service closes."""
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def test_a_body_that_never_ends_is_cut_off(service: str, http: httpx.Client) -> None:
+    chunk = bytes(64 * 1024)
+    framed = b"%x\r\n%s\r\n" % (len(chunk), chunk)
+    with raw(service) as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(b"%x\r\n%s\r\n" % (len(PART), PART))
+        sent_bytes = 0
+        while sent_bytes < 10 * OPTIONS.max_upload_bytes:
+            try:
+                connection.sendall(framed)
+            except OSError:
+                break  # the service has closed
+            sent_bytes += len(chunk)
+        assert sent_bytes < 10 * OPTIONS.max_upload_bytes
+    assert http.get("/api/v1/health/live").status_code == 200
+
+
+def test_a_body_that_is_announced_too_large_is_refused_unread(service: str) -> None:
+    with raw(service) as connection:
+        connection.sendall(HEAD + b"Content-Length: 99999999999\r\n\r\n")
+        answer = answer_to(connection)
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"application/problem+json" in answer
+
+
+def test_a_body_that_does_not_arrive_in_time_is_told_so(service: str, http: httpx.Client) -> None:
+    with raw(service) as connection:
+        connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n" + PART)
+        answer = answer_to(connection)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"did not arrive within 4 s" in answer
+    assert http.get("/api/v1/health/live").status_code == 200
+
+
+def test_a_client_that_leaves_harms_nobody(
+    service: str, http: httpx.Client, recordings: Recordings
+) -> None:
+    for cut in (len(HEAD), 0):
+        with raw(service) as connection:
+            connection.sendall(HEAD[: cut or None] + b"Content-Length: 1000\r\n\r\n" + PART)
+    answer = http.post("/api/v1/search", files=sent(recordings.clip))
+    assert answer.json()["found"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no form", b"--b", PART, PART + b"\r\n--b--" * 3, b"--b\r\n" + b"A: b\r\n" * 9999],
+)
+def test_a_form_that_is_none_is_told_so(http: httpx.Client, content: bytes) -> None:
+    answer = http.post(
+        "/api/v1/search",
+        content=content,
+        headers={"Content-Type": "multipart/form-data; boundary=b"},
+    )
+    assert answer.status_code in {400, 422}
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.fixture
+def no_database(admin: psycopg.Connection, library_url: str) -> Iterator[sql.Identifier]:
+    """The library's database lets nobody in until the test is over."""
+    name = sql.Identifier(urlsplit(library_url).path[1:])
+    admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+    admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+        (urlsplit(library_url).path[1:],),
+    )
+    yield name
+    admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+
+
+def test_a_statement_that_takes_too_long_is_ended(
+    http: httpx.Client, database: Connection, recordings: Recordings
+) -> None:
+    with database.transaction():
+        database.execute("LOCK TABLE fpdb.collection IN ACCESS EXCLUSIVE MODE")
+        answer = http.post(
+            "/api/v1/search", params={"collection": "default"}, files=sent(recordings.clip)
+        )
+    assert (answer.status_code, answer.json()["title"]) == (504, "Too slow")
+    assert http.post("/predict", files=sent(recordings.clip)).json()["found"]
+
+
+def test_a_database_that_goes_away_during_a_request(
+    http: httpx.Client,
+    database: Connection,
+    admin: psycopg.Connection,
+    library_url: str,
+    recordings: Recordings,
+) -> None:
+    def kill() -> None:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            killed = admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = %s AND wait_event_type = 'Lock'",
+                (urlsplit(library_url).path[1:],),
+            ).fetchall()
+            if killed:
+                return
+
+    with database.transaction():
+        database.execute("LOCK TABLE fpdb.collection IN ACCESS EXCLUSIVE MODE")
+        killer = Thread(target=kill)
+        killer.start()
+        answer = http.post(
+            "/api/v1/search", params={"collection": "default"}, files=sent(recordings.clip)
+        )
+        killer.join()
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+    assert answer.json()["type"] == "urn:fingerprintdb:problem:database-unavailable"
+    assert http.post("/predict", files=sent(recordings.clip)).json()["found"]
+
+
+def test_a_database_that_is_away_and_comes_back(
+    http: httpx.Client,
+    recordings: Recordings,
+    request: pytest.FixtureRequest,
+    admin: psycopg.Connection,
+) -> None:
+    name = request.getfixturevalue("no_database")
+    for answer in (
+        http.post("/api/v1/search", files=sent(recordings.clip)),
+        http.get("/api/v1/assets"),
+        http.get("/api/v1/session"),
+    ):
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "Traceback" not in answer.text
+    assert http.get("/api/v1/health/live").status_code == 200
+    ready = http.get("/api/v1/health/ready")
+    assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
+    admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+    deadline = time.monotonic() + 30
+    while http.get("/api/v1/health/ready").status_code != 200:
+        assert time.monotonic() < deadline, "the service did not find its database again"
+    assert http.post("/api/v1/search", files=sent(recordings.clip)).json()["found"]
+
+
+def test_many_clients_at_once_are_all_answered(
+    service: str, recordings: Recordings, stored: list[int]
+) -> None:
+    async def ask() -> list[int]:
+        async with httpx.AsyncClient(base_url=service, timeout=60) as client:
+            answers = await asyncio.gather(
+                *(client.post("/predict", files=sent(recordings.clip)) for _ in range(32))
+            )
+        return [answer.json()["song_id"] for answer in answers]
+
+    assert asyncio.run(ask()) == [stored[0]] * 32
