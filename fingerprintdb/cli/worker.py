@@ -13,6 +13,7 @@ from fingerprintdb.settings import Settings
 @examples(
     ("fpdb worker", "All queues, a job a core, until Ctrl-C."),
     ("fpdb worker --once", "Until the queues are empty: for cron, or after a change."),
+    ("fpdb worker --check", "Is the one of this container alive? For its health check."),
     (
         "fpdb worker --queues embedding --concurrency 1",
         "On a machine with a GPU, beside others that do the rest.",
@@ -28,6 +29,13 @@ def worker(
     ] = None,
     once: Annotated[
         bool, typer.Option("--once", help="End when the queues are empty, instead of listening.")
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Do not work: exit status 0 if the worker of this host has given a sign of life.",
+        ),
     ] = False,
     metrics_port: Annotated[
         int | None,
@@ -46,6 +54,9 @@ def worker(
     for.
     """
     settings: Settings = context.obj.settings
+    if check:
+        _check(settings)
+        return
     url = open_ready(settings)
     from fingerprintdb.extractor import Extractor
     from fingerprintdb.processes import Processes
@@ -73,3 +84,14 @@ def worker(
         start_http_server(metrics_port, settings.metrics_host, REGISTRY)
     with Processes(options.concurrency) as processes:
         run_worker(url, Extractor(settings.max_source_bytes, processes), options)
+
+
+def _check(settings: Settings) -> None:
+    """End with status 1 unless a worker that connects from here was at work lately."""
+    from fingerprintdb.store.status import gives_signs_of_life
+
+    if settings.database_url is None:
+        raise typer.BadParameter("it asks a server: name one in FPDB_DATABASE_URL")
+    if not gives_signs_of_life(settings.open_database(), settings.stalled_after_sec):
+        say(f"no worker here has given a sign of life for {settings.stalled_after_sec:g} s")
+        raise typer.Exit(1)

@@ -1,10 +1,33 @@
 """Reads how far the work is."""
 
+from contextlib import closing
 from typing import Any
 
+import psycopg
 from psycopg.rows import dict_row
 
-from fingerprintdb.store.database import Connection
+from fingerprintdb.store.database import CONNECT_TIMEOUT_SEC, Connection, explained
+
+
+def gives_signs_of_life(url: str, within_sec: float) -> bool:
+    """Say whether another connection of this user, from this address, was at work lately.
+
+    A worker's own do something every few seconds, also while it is busy or idle: they look at the
+    queue and write its heartbeat. So this tells of the worker of a container, where all that
+    connects from an address is one program; through a pooler it tells nothing.
+    """
+    with explained(url):
+        connection = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SEC)
+    with closing(connection):
+        row = connection.execute(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity"
+            " WHERE usename = current_user AND datname = current_database()"
+            " AND client_addr IS NOT DISTINCT FROM inet_client_addr()"
+            " AND pid <> pg_backend_pid()"
+            " AND state_change > clock_timestamp() - make_interval(secs => %s))",
+            (within_sec,),
+        ).fetchone()
+    return row is not None and bool(row[0])
 
 
 def status(connection: Connection, *, failures: int = 20) -> dict[str, Any]:
