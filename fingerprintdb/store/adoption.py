@@ -43,7 +43,14 @@ def require_adoptable(connection: Connection, header: Header, *, embed: bool | N
     left (False); None means that nobody has thought of it. Changes nothing.
     """
     _require_profile(header)
-    if not _is_empty(connection):
+    for model in header.models:
+        _require_same_dims(connection, model)
+    if _is_empty(connection):
+        if header.active_model is not None:
+            return
+        if not has_active_model(connection):
+            raise DatabaseError("no embedding model is active in this database", "run `fpdb init`")
+    else:
         name, digest = _searched_profile(connection)
         if digest != header.profile.digest:
             raise DatabaseError(
@@ -52,12 +59,6 @@ def require_adoptable(connection: Connection, header: Header, *, embed: bool | N
                 f"move it first: `fpdb profile build {header.profile.name}`, `fpdb worker --once`,"
                 f" `fpdb profile activate {header.profile.name}`; or import into a new database",
             )
-    elif header.active_model is not None:
-        return
-    elif not has_active_model(connection):
-        raise DatabaseError("no embedding model is active in this database", "run `fpdb init`")
-    for model in header.models:
-        _require_same_dims(connection, model)
     active = active_model(connection)
     known = {(model.name, model.revision) for model in header.models}
     if header.assets and embed is None and (active.name, active.revision) not in known:
