@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 import typer
 
+from fingerprintdb.cli.completion import collections
 from fingerprintdb.cli.destination import STANDARD, destination
 from fingerprintdb.cli.output import print_json, say
 from fingerprintdb.cli.page import examples
@@ -41,7 +42,8 @@ def export(
         typer.Argument(help="File to write; - writes to standard output.", metavar="FILE"),
     ],
     collection: Annotated[
-        str | None, typer.Option(help="This collection only.", metavar="NAME")
+        str | None,
+        typer.Option(autocompletion=collections, help="This collection only.", metavar="NAME"),
     ] = None,
     form: Annotated[
         Literal["compact", "lines"] | None,

@@ -34,6 +34,9 @@ HELD = np.dtype([("place", "<u4"), ("hash", "<i4"), ("frame", "<i4")])
 MOST_HELD = 1 << 22
 """Landmarks in memory at once (50 MB); a file holds as many, unless one asset has more."""
 
+COPIED_AT_ONCE = 1 << 20
+"""Rows that are taken from the server before they are looked at (30 MB)."""
+
 EVERY_LANDMARK = (
     "COPY (SELECT l.asset_id, l.hash, l.frame FROM fpdb.landmark l"
     " JOIN fpdb.asset a USING (asset_id) WHERE {}) TO STDOUT (FORMAT binary)"
@@ -121,23 +124,23 @@ def _copied(
     connection: Connection, collection: str | None, most_held: int
 ) -> Iterator[npt.NDArray[Any]]:
     """Yield rows of COPIED, a few at a time."""
-    scope = "a.profile_id IS NOT NULL" + (" AND a.collection = %s" if collection else "")
-    pieces: list[bytes] = []
-    size_bytes = -len(COPY_HEADER)
+    scope = "a.profile_id IS NOT NULL" + (
+        " AND a.collection = %s" if collection is not None else ""
+    )
+    rows_at_once = min(most_held, COPIED_AT_ONCE)
+    data = bytearray()
     with connection.cursor().copy(
-        EVERY_LANDMARK.format(scope).encode(), [collection] if collection else None
+        EVERY_LANDMARK.format(scope).encode(), [collection] if collection is not None else None
     ) as copy:
+        # A piece is a row, or what begins and ends the data.
         for piece in copy:
-            pieces.append(bytes(piece))
-            size_bytes += len(piece)
-            # A piece is a row, or what begins and ends the data.
-            if size_bytes >= most_held * COPIED.itemsize:
-                yield _rows(pieces)
-                pieces, size_bytes = [], 0
-    yield _rows(pieces)
+            data += piece
+            if len(data) >= rows_at_once * COPIED.itemsize:
+                yield _rows(data)
+                data = bytearray()
+    yield _rows(data)
 
 
-def _rows(pieces: list[bytes]) -> npt.NDArray[Any]:
-    data = b"".join(pieces).removeprefix(COPY_HEADER)
-    whole = len(data) // COPIED.itemsize * COPIED.itemsize
-    return np.frombuffer(data[:whole], COPIED)
+def _rows(data: bytearray) -> npt.NDArray[Any]:
+    first = len(COPY_HEADER) if data.startswith(COPY_HEADER) else 0
+    return np.frombuffer(data, COPIED, (len(data) - first) // COPIED.itemsize, first)
