@@ -68,7 +68,7 @@ export class Additions {
       this.#onAsset(answer, isKnown);
     } catch (error) {
       if (work.signal.aborted) this.#drop(addition);
-      else if (error instanceof Problem) this.#set(addition, { state: "refused", why: [error.detail, error.remedy].filter(Boolean).map(sentence).join(" ") });
+      else if (error instanceof Problem) this.#set(addition, { state: "refused", isFinal: error.isFinal, why: [error.detail, error.remedy].filter(Boolean).map(sentence).join(" ") });
       else throw error;
     }
     this.#next();
@@ -97,7 +97,7 @@ export class Additions {
         { class: "actions" },
         state === "sending" && button(`Cancel ${file.name}`, { sign: "close", class: "bare", onclick: () => addition.work.abort() }),
         state === "waiting" && button(`Take back ${file.name}`, { sign: "close", class: "bare", onclick: () => this.#drop(addition) }),
-        state === "refused" && button("Try again", { class: "button small", onclick: () => this.#send(addition) }),
+        state === "refused" && !addition.isFinal && button("Try again", { class: "button small", onclick: () => this.#send(addition) }),
       ),
     );
     this.#count();

@@ -53,7 +53,7 @@ export class Answer {
   explain(explanation) {
     const match = this.#answer.matches.find((one) => one.asset_id === explanation.asset_id);
     if (!match) return;
-    this.#drawn = { match, evidence: new Evidence(explanation, match) };
+    this.#drawn = { match, evidence: new Evidence(explanation, match), lengthSec: explanation.duration_sec };
     this.#showEvidence();
   }
 
@@ -115,6 +115,7 @@ export class Answer {
   #showEvidence() {
     const isDrawn = this.#drawn?.match === this.#chosen;
     fill(this.#evidence, isDrawn && this.#drawn.evidence.element);
+    if (isDrawn) this.#timeline.heard(this.#drawn.lengthSec * this.#chosen.evidence.tempo);
   }
 
   #showOthers() {
@@ -155,7 +156,7 @@ export class Answer {
     const { player } = this.#shared;
     const { asset_id: key, reference_start_sec: startSec, offset_sec: offsetSec, evidence } = this.#chosen;
     const isPlaying = player.plays(key);
-    fill(this.#play, icon(isPlaying ? "pause" : "play"), isPlaying ? "Pause" : `Play from ${clock(startSec)}`);
+    fill(this.#play, icon(isPlaying ? "pause" : "play"), isPlaying ? "Pause" : `Play from ${clock(Math.round(startSec))}`);
     const sec = player.asset?.asset_id === key ? player.sec : null;
     this.#timeline.follow(sec);
     if (this.#drawn?.match === this.#chosen) this.#drawn.evidence.follow(sec === null ? null : (sec - offsetSec) / evidence.tempo);

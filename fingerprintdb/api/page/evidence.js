@@ -5,7 +5,7 @@ import { Constellation } from "./constellation.js";
 import { element } from "./element.js";
 import { histogram } from "./histogram.js";
 import { across } from "./picture.js";
-import { clock, count } from "./wording.js";
+import { count, place } from "./wording.js";
 
 const LAYERS = { agreed: "in both", clip: "of the clip", reference: "of the recording alone" };
 
@@ -66,7 +66,7 @@ export class Evidence {
 }
 
 function begins(offsetSec) {
-  return offsetSec < 0 ? `${clock(-offsetSec)} before the recording does` : `at ${clock(offsetSec)} of the recording`;
+  return offsetSec < 0 ? `${place(-offsetSec)} before the recording does` : `at ${place(offsetSec)} of the recording`;
 }
 
 function figure(name, said, picture, legend = null) {

@@ -1,7 +1,7 @@
 /** Draws how many landmarks vote for each offset, beside what chance would bring together. */
 
 import { Picture, roundNumbers } from "./picture.js";
-import { clock, count } from "./wording.js";
+import { clock, count, place } from "./wording.js";
 
 /** Return the canvas of an explanation's offset histogram. */
 export function histogram(seen, words) {
@@ -13,7 +13,7 @@ function draw(frame, seen) {
   const { histogram_offsets_sec: offsets, histogram_votes: votes, peak_offset_sec: peakSec, peak_votes: peak, chance_votes: chance } = seen;
   const low = Math.min(peakSec, offsets[0] ?? peakSec);
   const high = Math.max(peakSec + 1, offsets.at(-1) ?? peakSec);
-  const most = 1.22 * votes.reduce((a, b) => Math.max(a, b), Math.max(peak, chance, 1));
+  const most = 1.15 * votes.reduce((a, b) => Math.max(a, b), Math.max(peak, chance, 1));
   const x = (sec) => frame.x((sec - low) / (high - low));
 
   frame.up(roundNumbers(0, most, 4).map((number) => [number / most, String(number)]));
@@ -29,7 +29,7 @@ function draw(frame, seen) {
   const isLeft = x(peakSec) < frame.width / 2;
   const [peakX, peakY] = [x(peakSec) + width / 2, frame.y(peak / most)];
   mark(pen, peakX, peakY - 2, colours.agreed);
-  frame.write(`${clock(peakSec)} · ${count(peak, "vote")}`, peakX + (isLeft ? 11 : -11), peakY - 4, colours.agreed, {
+  frame.write(`${place(peakSec)} · ${count(peak, "vote")}`, peakX + (isLeft ? 11 : -11), peakY - 4, colours.agreed, {
     align: isLeft ? "left" : "right",
     onGround: true,
   });

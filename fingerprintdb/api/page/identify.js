@@ -2,6 +2,7 @@
 
 import { Answer } from "./answer.js";
 import { element, fill, one } from "./element.js";
+import { Gauge } from "./gauge.js";
 import { Listening } from "./listening.js";
 import { foreseen, problemMessage, tooLarge } from "./problem.js";
 import { Sky } from "./sky.js";
@@ -9,8 +10,6 @@ import { send } from "./sending.js";
 import { called, clock, probability, size } from "./wording.js";
 
 const SEARCH = "/api/v1/search";
-/** No other try would go better: it is not audio, or too much of it. */
-const FINAL = new Set([403, 409, 413, 422]);
 
 /** Start the view, and return what the page asks of it. */
 export function startIdentify(view, shared) {
@@ -26,6 +25,7 @@ class Identify {
   #view;
   #shared;
   #sky;
+  #level = new Gauge("Level of the microphone");
   #answer = null;
   #work = null; // what runs now: it can be aborted
 
@@ -33,6 +33,7 @@ class Identify {
     this.#view = view;
     this.#shared = shared;
     this.#sky = new Sky(one(".sky", view));
+    one("#level").append(this.#level.element);
     one("#choose").addEventListener("click", () => one("#clip").click());
     one("#clip").addEventListener("change", ({ target }) => {
       const files = [...target.files];
@@ -93,6 +94,7 @@ class Identify {
   async #listen() {
     this.cancel();
     this.#clear();
+    this.#shared.player.close(); // the microphone would hear it
     const work = this.#begin("listening");
     const retry = () => this.#listen();
     fill(one("#listening-state"), "Opening the microphone …");
@@ -110,7 +112,7 @@ class Identify {
       fill(one("#listening-state"), "Listening; a few seconds will do");
       this.#say("Listening");
       one("#stop").focus();
-      this.#sky.hear(listening.microphone.analyser(), (level) => (one("#level").value = level));
+      this.#sky.hear(listening.microphone.analyser(), (level) => this.#level.tell(level));
       const began = performance.now();
       ticking = setInterval(() => fill(one("#heard"), clock((performance.now() - began) / 1000)), 250);
       const heard = await listening.answer(() => fill(one("#listening-state"), "Not sure yet: going on"));
@@ -169,7 +171,7 @@ class Identify {
   }
 
   #fail(problem, retry) {
-    fill(one("#outcome"), problemMessage(problem, FINAL.has(problem.status) ? null : retry));
+    fill(one("#outcome"), problemMessage(problem, retry));
     this.#view.dataset.state = "answered";
   }
 

@@ -14,11 +14,13 @@ export function noMatch(answer, stats) {
         ["Another performance is another recording: a concert or a cover is not found by its studio version."],
         ["Look whether it is there at all, in the ", element("a", { href: "#library" }, "library"), "."],
       ];
-  return [
-    element("p", { class: "kicker" }, "No match"),
+  return element(
+    "div",
+    { class: "no-match" },
+    element("p", { class: "kicker quiet" }, "No match"),
     element("h2", { tabindex: "-1" }, "Nothing in the library holds this clip"),
     element("p", { class: "quiet" }, "That is an answer, not a failure: rather none than a wrong one. What may help:"),
     element("ul", { class: "hints" }, hints.map((hint) => element("li", {}, hint))),
     element("p", { class: "quiet small-print" }, `Answered in ${elapsed(answer.processing_time_ms)}${answer.is_whole === false ? "; only the first ten minutes were judged" : ""}.`),
-  ];
+  );
 }

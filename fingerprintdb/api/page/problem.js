@@ -2,6 +2,9 @@
 
 import { button, element } from "./element.js";
 
+/** No other try would go better: what was sent is not what is taken. */
+const FINAL = new Set([403, 409, 413, 422]);
+
 /** A request that failed; `status` is 0 where no answer came at all. */
 export class Problem extends Error {
   constructor({ status = 0, detail, remedy = "" }) {
@@ -9,6 +12,11 @@ export class Problem extends Error {
     this.status = status;
     this.detail = detail;
     this.remedy = remedy;
+  }
+
+  /** Whether trying again is of no use. */
+  get isFinal() {
+    return FINAL.has(this.status);
   }
 }
 
@@ -58,12 +66,13 @@ export function problemMessage(problem, retry = null) {
     { class: "problem", role: "alert" },
     element("p", { class: "detail" }, sentence(problem.detail)),
     problem.remedy && element("p", { class: "remedy" }, sentence(problem.remedy)),
-    retry && button("Try again", { class: "button", onclick: retry }),
+    retry && !problem.isFinal && button("Try again", { class: "button", onclick: retry }),
   );
 }
 
 /** Return words as a sentence. */
 export function sentence(words) {
-  const begun = words.charAt(0).toUpperCase() + words.slice(1);
+  const isName = /^\S*[^\w\s]/.test(words); // a file's is left as it is
+  const begun = isName ? words : words.charAt(0).toUpperCase() + words.slice(1);
   return /[.!?…]$/.test(begun) ? begun : `${begun}.`;
 }

@@ -2,6 +2,7 @@
 
 import { ask } from "./api.js";
 import { button, element } from "./element.js";
+import { Gauge } from "./gauge.js";
 import { foreseen, problemMessage } from "./problem.js";
 import { called } from "./wording.js";
 
@@ -26,7 +27,7 @@ function row(asset, player) {
     { class: "row" },
     button(`Play ${called(asset)}`, { sign: "play", class: "round", onclick: () => player.play(asset) }),
     element("div", { class: "row-words" }, element("strong", {}, called(asset)), element("span", { class: "quiet" }, asset.artist ?? "")),
-    element("meter", { min: 0, max: 1, value: Math.max(0, asset.similarity), "aria-label": "Similarity", title: `similarity ${asset.similarity.toFixed(2)}` }),
+    new Gauge("Similarity", asset.similarity).element,
     element("span", { class: "quiet number" }, asset.similarity.toFixed(2)),
   );
 }

@@ -2,10 +2,12 @@
 
 import { coloursOf } from "./picture.js";
 
-const STARS = 70;
+const STARS = 120;
+const TARGETS = 2;
+const FARTHEST = 120;
 const PEAKS_A_LOOK = 3;
 const LOOK_MS = 90;
-const CROSSED_SEC = 9;
+const CROSSED_SEC = 6;
 const LOWEST_BIN = 4;
 const HIGHEST_BIN = 220; // some 5 kHz
 
@@ -78,16 +80,17 @@ export class Sky {
     const places = stars.map(({ x, y, size }) => ({ x: x * width, y: y * height, radius: 1 + 2 * size }));
     const colours = coloursOf(this.#canvas);
     pen.strokeStyle = colours.agreed;
-    for (let n = 1; n < places.length; n += 1) {
-      const [from, to] = [places[n - 1], places[n]];
-      const far = Math.hypot(from.x - to.x, from.y - to.y);
-      if (far > 110) continue;
-      pen.globalAlpha = 0.5 * (1 - far / 110);
-      pen.beginPath();
-      pen.moveTo(from.x, from.y);
-      pen.lineTo(to.x, to.y);
-      pen.stroke();
-    }
+    places.forEach((from, n) => {
+      const near = places.slice(n + 1, n + 12).map((to) => [Math.hypot(from.x - to.x, from.y - to.y), to]);
+      for (const [far, to] of near.sort(([a], [b]) => a - b).slice(0, TARGETS)) {
+        if (far > FARTHEST) break;
+        pen.globalAlpha = 0.45 * (1 - far / FARTHEST);
+        pen.beginPath();
+        pen.moveTo(from.x, from.y);
+        pen.lineTo(to.x, to.y);
+        pen.stroke();
+      }
+    });
     pen.globalAlpha = this.#analyser ? 0.85 : 0.4;
     pen.fillStyle = this.#analyser ? colours.agreed : colours.quiet;
     for (const { x, y, radius } of places) {

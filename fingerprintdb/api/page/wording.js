@@ -10,9 +10,15 @@ export function clock(sec) {
   return h ? `${h}:${String(m).padStart(2, "0")}:${seconds}` : `${m}:${seconds}`;
 }
 
-/** Return from where to where, as two clocks. */
+/** Return from where to where, to the nearest second. */
 export function span(fromSec, toSec) {
-  return `${clock(fromSec)}–${clock(toSec)}`;
+  return `${clock(Math.round(fromSec))}–${clock(Math.round(toSec))}`;
+}
+
+/** Return a place to the tenth of a second; before the beginning it is negative. */
+export function place(sec) {
+  const tenths = Math.round(Math.abs(sec) * 10);
+  return `${sec < 0 && tenths ? "−" : ""}${clock(tenths / 10)}.${tenths % 10}`;
 }
 
 /** Return a probability as a share that is never rounded up to certainty. */

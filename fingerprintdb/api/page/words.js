@@ -2,6 +2,7 @@
 
 import { ask } from "./api.js";
 import { button, element, fill, one } from "./element.js";
+import { Gauge } from "./gauge.js";
 import { foreseen, problemMessage } from "./problem.js";
 import { called, count, elapsed, span } from "./wording.js";
 
@@ -23,8 +24,7 @@ export function startWords(view, { player }) {
     } catch (error) {
       if (signal.aborted) return;
       fill(one("#words-state"));
-      const problem = foreseen(error);
-      fill(one("#words-problem"), problemMessage(problem, problem.status === 409 ? null : find));
+      fill(one("#words-problem"), problemMessage(foreseen(error), find));
     }
   }
 
@@ -48,6 +48,7 @@ function row(moment, player) {
     button(`Play ${name} from ${span(moment.start_sec, moment.end_sec)}`, { sign: "play", class: "round", onclick: () => player.play(moment, moment.start_sec) }),
     element("div", { class: "row-words" }, element("strong", {}, name), element("span", { class: "quiet" }, moment.artist ?? "")),
     element("span", { class: "quiet number" }, span(moment.start_sec, moment.end_sec)),
-    element("meter", { min: 0, max: 1, value: Math.max(0, moment.similarity), "aria-label": "Similarity", title: `similarity ${moment.similarity.toFixed(2)}` }),
+    new Gauge("Similarity", moment.similarity).element,
+    element("span", { class: "quiet number" }, moment.similarity.toFixed(2)),
   );
 }
