@@ -92,12 +92,11 @@ def connect(url: str) -> Connection:
 
 @contextmanager
 def pool(
-    url: str, *, size: int, wait_sec: float = 30.0, statement_timeout_sec: float | None = None
+    url: str, *, size: int, statement_timeout_sec: float | None = None
 ) -> Iterator[ConnectionPool[Connection]]:
     """Open a pool of `size` connections like those of `connect`, closed at the end.
 
-    Who finds none free for `wait_sec` gets PoolTimeout; a statement that takes longer than
-    `statement_timeout_sec` is cancelled.
+    A statement that takes longer than `statement_timeout_sec` is cancelled.
     """
     connect(url).close()
 
@@ -112,7 +111,6 @@ def pool(
         url,
         min_size=1,
         max_size=size,
-        timeout=wait_sec,
         kwargs={"autocommit": True, "connect_timeout": CONNECT_TIMEOUT_SEC},
         configure=configure,
         check=ConnectionPool.check_connection,
@@ -175,9 +173,25 @@ def vector_schema(connection: psycopg.Connection[Any]) -> str:
 
 
 def _configure(connection: Connection) -> None:
-    """Put the vector type within reach of a new connection."""
-    path = sql.SQL("SET search_path = fpdb, {}, public").format(
-        sql.Identifier(vector_schema(connection))
-    )
-    connection.execute(path)
-    register_vector(connection)
+    """Put the vector type within reach of a new connection.
+
+    A pooler may lend the server's connection for a transaction only, so that what is set or
+    prepared there stays behind for others. So nothing is set where role or database give the
+    search path, and nothing prepared where a pooler stands between: it answers with a key of its
+    own in place of the server process's number.
+    """
+    with connection.transaction():
+        schema = vector_schema(connection)
+        row = connection.execute(
+            "SELECT pg_catalog.pg_backend_pid(),"
+            " pg_catalog.current_schemas(false)::text[] @> ARRAY['fpdb', %s::text]",
+            (schema,),
+        ).fetchone()
+        assert row is not None  # noqa: S101 — narrows the type
+        process_id, is_reached = row
+        if not is_reached:
+            path = sql.SQL("SET search_path = fpdb, {}, public").format(sql.Identifier(schema))
+            connection.execute(path)
+        register_vector(connection)
+    if process_id != connection.info.backend_pid:
+        connection.prepare_threshold = None
