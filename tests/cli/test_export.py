@@ -42,7 +42,7 @@ def test_a_clip_is_identified_where_the_audio_never_was(
         (match,) = json_lines(fpdb(url, "identify", recordings / "two.wav", "--json"))
         answers.append(_without_keys(match))
     assert answers[0] == answers[1]
-    assert "Harbour at Six" in str(answers[0]) or "title" in str(answers[0])
+    assert answers[0]["found"]
 
 
 def _without_keys(value):
