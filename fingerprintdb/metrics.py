@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from fingerprintdb.store.gauges import Gauge
 
 # When each series began, which nobody asks, would be a line more of each.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 REGISTRY = CollectorRegistry()
 

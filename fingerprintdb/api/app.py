@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from fingerprintdb import __version__
-from fingerprintdb.api import assets, listen, media, search, songs, system
+from fingerprintdb.api import assets, health, listen, media, search, songs, system
 from fingerprintdb.api.access import documented_key
 from fingerprintdb.api.guard import GUARDED, Guard
 from fingerprintdb.api.journal import Journal
@@ -74,7 +74,6 @@ def create_app(url: str, extractor: Extractor, options: ServiceOptions) -> FastA
         with pool(
             url,
             size=options.connections,
-            wait_sec=options.request_timeout_sec / 4,
             statement_timeout_sec=options.request_timeout_sec,
         ) as connections:
             app.state.service = Service(connections, extractor, options)
@@ -87,8 +86,7 @@ def create_app(url: str, extractor: Extractor, options: ServiceOptions) -> FastA
         lifespan=lifespan,
         docs_url=None,  # they load scripts from another host
         redoc_url=None,
-        dependencies=[documented_key],
-        responses=documented(401, 503),
+        responses=documented(400, 503),
         middleware=[
             Middleware(Journal),
             Middleware(
@@ -101,8 +99,11 @@ def create_app(url: str, extractor: Extractor, options: ServiceOptions) -> FastA
             Middleware(Guard, options),
         ],
     )
-    answer_problems(app)
-    for part in (search, assets, media, songs, system, listen):
-        app.include_router(part.router)
+    guarded = [part.router for part in (search, assets, media, songs, system)]
+    app.include_router(health.router)
+    for router in guarded:
+        app.include_router(router, dependencies=[documented_key], responses=documented(401))
+    app.include_router(listen.router)
+    answer_problems(app, [health.router, *guarded])
     app.router.routes.append(PageMount("/", Page(directory=PAGE, html=True)))
     return app

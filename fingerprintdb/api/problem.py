@@ -1,16 +1,18 @@
 """What a caller reads when a request fails: problem details (RFC 9457)."""
 
 import logging
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
 import psycopg
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Route
 
 from fingerprintdb.audio import AudioError
 from fingerprintdb.embedding import ModelError
@@ -100,6 +102,17 @@ def unavailable() -> ProblemError:
     )
 
 
+def busy() -> ProblemError:
+    """Return the problem of a service that more is asked of than it can do."""
+    return ProblemError(
+        503,
+        "busy",
+        "too many requests are waiting",
+        "try again in a few seconds, or raise FPDB_CONNECTIONS",
+        headers={"Retry-After": str(RETRY_AFTER_SEC)},
+    )
+
+
 # What our own errors are to a caller; they say themselves what happened. The first that fits.
 _EXPECTED: tuple[tuple[type[FingerprintError], int, str], ...] = (
     (AudioError, 422, "unusable-audio"),
@@ -156,16 +169,32 @@ def _unexpected(error: Exception) -> ProblemError:
     )
 
 
-def answer_problems(app: FastAPI) -> None:
+def answer_problems(app: FastAPI, routers: Iterable[APIRouter]) -> None:
     """Have every failure of a handler answered as problem details."""
+    routes = [route for router in routers for route in router.routes]
 
-    def answered(_: Request, error: Exception) -> JSONResponse:
-        return problem_of(error).response()
+    def answered(request: Request, error: Exception) -> JSONResponse:
+        problem = problem_of(error)
+        if problem.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            problem.headers = dict(problem.headers or {}) | {
+                "Allow": ", ".join(_methods(routes, request))
+            }
+        return problem.response()
 
     for kind in (HTTPException, RequestValidationError, FingerprintError, psycopg.Error):
         app.add_exception_handler(kind, answered)
     app.add_exception_handler(PoolTimeout, answered)
     app.add_exception_handler(UnicodeError, answered)
+
+
+def _methods(routes: Iterable[BaseRoute], request: Request) -> list[str]:
+    """Return what a path may be asked with; a route knows of its own method alone."""
+    return sorted(
+        method
+        for route in routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    )
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -24,10 +24,11 @@ def register_upload(
 
     Raises AudioError where the file is no audio at all: such a row would only fail later.
     """
-    _prepare(connection, values)
+    library.require_content_type(connection, values["content_type"])
     with received(file, options) as source:
         info = probe(source.file)
         content = content_of(source)
+    library.ensure_collection(connection, values["collection"])
     name = name_of(file)
     told = titles(info.tags, name)
     return catalogue.add(
@@ -55,7 +56,8 @@ def register_uri(
             f"new assets may name {allowed}",
             "upload the file, or start the service with --allow-uri PREFIX",
         )
-    _prepare(connection, values)
+    library.require_content_type(connection, values["content_type"])
+    library.ensure_collection(connection, values["collection"])
     return catalogue.add(connection, values | {"uri": uri, "metadata": Jsonb(values["metadata"])})
 
 
@@ -88,8 +90,3 @@ def _is_below(uri: str, prefix: str) -> bool:
     scheme_end = prefix.index("://") + 3
     is_host_whole = len(prefix) == scheme_end or "/" in prefix[scheme_end:]
     return is_host_whole or uri[len(prefix) : len(prefix) + 1] in {"/", ""}
-
-
-def _prepare(connection: Connection, values: dict[str, Any]) -> None:
-    library.require_content_type(connection, values["content_type"])
-    library.ensure_collection(connection, values["collection"])

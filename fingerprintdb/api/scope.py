@@ -25,7 +25,9 @@ ContentType = Annotated[Name | None, Query(description="Only this content type: 
 Metadata = Annotated[
     JsonObject | None,
     Query(
-        description="Only assets whose metadata hold this JSON object.", examples=['{"year": 1999}']
+        max_length=8_000,  # what stands in a URL
+        description="Only assets whose metadata hold this JSON object.",
+        examples=['{"year": 1999}'],
     ),
 ]
 K = Annotated[int, Query(ge=1, le=1000, description="Most results.")]
