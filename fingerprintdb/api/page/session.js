@@ -6,7 +6,7 @@ import { foreseen, problemMessage } from "./problem.js";
 
 const ANYBODY = "anybody"; // where no key is needed
 
-/** The session; says `change` when a key was given or forgotten. */
+/** The session; says `change` when a key was given. */
 export class Session extends EventTarget {
   needsKey = false;
   mayWrite = false;
@@ -58,6 +58,6 @@ export class Session extends EventTarget {
 
   async #leave() {
     await ask("DELETE", "/api/v1/session").catch(foreseen);
-    this.dispatchEvent(new Event("change"));
+    location.reload(); // nothing that was seen stays
   }
 }
