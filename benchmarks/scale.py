@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
 
 from benchmarks import distractors, narrow_layout
+from benchmarks.collection import album_in, ingest_files
 from benchmarks.excerpts import RATE_HZ, excerpts, music_in, spoilt
 from benchmarks.scale_measures import (
     calls_a_second,
@@ -30,16 +30,12 @@ from benchmarks.scale_measures import (
     warm,
 )
 from benchmarks.scale_report import draw, show
-from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
 from fingerprintdb.cascade import Search, nobody, question, searches
 from fingerprintdb.clip import hear
-from fingerprintdb.embedding import load
-from fingerprintdb.embedding.builtin import CONFIDENCE
 from fingerprintdb.encoding import encode
 from fingerprintdb.extraction import Timings
 from fingerprintdb.extractor import Extractor
 from fingerprintdb.identification import identify
-from fingerprintdb.pipeline import ingest
 from fingerprintdb.source import open_source
 from fingerprintdb.store import migration
 from fingerprintdb.store.database import Connection, connect
@@ -47,8 +43,7 @@ from fingerprintdb.store.embedded import embedded_server
 from fingerprintdb.store.index import compact_when_due
 from fingerprintdb.store.landmarks import copy_postings
 from fingerprintdb.store.match import Question, Scope, propose
-from fingerprintdb.store.model import choose_model
-from fingerprintdb.store.profile import active_profile, mark_stored, register_profiles
+from fingerprintdb.store.profile import active_profile, mark_stored
 from fingerprintdb.store.subfingerprints import copy_sub_fingerprints
 from fingerprintdb.subfingerprints import SubFingerprints
 
@@ -62,7 +57,7 @@ def main() -> None:
     console = Console(stderr=True)
     kept = nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory("-scale")
     with kept as folder:
-        files = music_in(options.music or [_album(Path(folder) / "album", console)])
+        files = music_in(options.music or [album_in(Path(folder) / "album", console)])
         if not files:
             sys.exit(f"no music in {', '.join(map(str, options.music))}")
         report = _grown(Path(folder), files[: options.pieces], options, console)
@@ -94,14 +89,6 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _album(folder: Path, console: Console) -> Path:
-    console.print("no music named: the statistics are those of the demo's synthesised album")
-    folder.mkdir(parents=True, exist_ok=True)
-    for piece in pieces():
-        encode(folder / f"{piece.file_stem}.flac", piece.samples, SAMPLE_RATE_HZ)
-    return folder
-
-
 def _grown(
     folder: Path, files: list[Path], options: argparse.Namespace, console: Console
 ) -> dict[str, Any]:
@@ -112,7 +99,7 @@ def _grown(
     with embedded_server(folder / "database") as url:
         migration.upgrade(url)
         with connect(url) as connection:
-            _ingest(connection, files, console)
+            ingest_files(connection, files, console)
             drawn_from = distractors.statistics(connection)
             sealed = _seal(connection, drawn_from, min(options.delta, options.sizes[0]))
             asked = _questions(connection, files, folder, first, widest)
@@ -144,15 +131,6 @@ def _grown(
         else None,
         "budgets": {step.stage: step.max_postings for step in (first, widest)},
     }
-
-
-def _ingest(connection: Connection, files: list[Path], console: Console) -> None:
-    embedder = load("builtin")
-    register_profiles(connection)
-    choose_model(connection, embedder, confidence=CONFIDENCE)
-    extractor = Extractor()
-    for path in track(files, "ingesting", console=console):
-        ingest(connection, extractor, str(path))
 
 
 def _seal(

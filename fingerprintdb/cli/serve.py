@@ -2,6 +2,8 @@
 
 import ipaddress
 import logging
+import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -73,7 +75,7 @@ def serve(
         from fingerprintdb.api.app import create_app
     except ModuleNotFoundError as error:
         raise ServeError(f"the service needs {error.name}", INSTALL_COMMAND) from None
-    from fingerprintdb.api.options import ServiceOptions
+    from fingerprintdb.api.options import MEBIBYTE, ServiceOptions
     from fingerprintdb.extractor import Extractor
     from fingerprintdb.processes import Processes
 
@@ -95,28 +97,48 @@ def serve(
         allowed_hosts=settings.allowed_hosts or (LOOPBACK_NAMES if is_local else ("*",)),
     )
     beside = settings.database_url is None if worker is None else worker
-    with Processes(settings.concurrency) as processes, _worker(url, settings, wanted=beside):
+    listening = _listen(host, port)
+    with (
+        listening,
+        Processes(settings.concurrency) as processes,
+        _worker(url, settings, wanted=beside),
+    ):
         app = create_app(url, Extractor(settings.max_source_bytes, processes), options)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                host=host,
-                port=port,
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=SHUTDOWN_SEC,
-                ws_max_size=2**20,
+                ws_max_size=MEBIBYTE,
             )
         )
         shown = f"[{host}]" if ":" in host else host
         say(
-            f"serving http://{shown}:{port}/ {'with a worker, ' if beside else ''}until Ctrl-C",
+            f"serving http://{shown}:{listening.getsockname()[1]}/"
+            f" {'with a worker, ' if beside else ''}until Ctrl-C",
             to_stderr=False,
         )
-        server.run()
-    if not server.started:
-        raise ServeError(f"cannot listen at {host}:{port}", "choose another: --port")
+        # The server, when it has ended, raises the signal that ended it once more.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _leave_to_server)
+        server.run([listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]  # what follows repeats the address
+        raise ServeError(
+            f"cannot listen at {host}:{port}: {reason}", "choose another: --host, --port"
+        ) from None
+
+
+def _leave_to_server(_number: int, _frame: object) -> None:
+    """Do nothing: the server has its own handler while it runs."""
 
 
 def _is_loopback(host: str) -> bool:
@@ -155,8 +177,6 @@ def _worker(url: str, settings: Settings, *, wanted: bool) -> Iterator[None]:
 
 def _work(url: str, settings: Settings) -> None:
     """Process jobs, in the worker's process."""
-    import signal
-
     from fingerprintdb.extractor import Extractor
     from fingerprintdb.processes import Processes, die_with_parent
     from fingerprintdb.worker import WorkerOptions, run_worker
