@@ -859,6 +859,8 @@ def test_the_wheel_carries_what_an_upgrade_needs(
     for source, pattern in (("sql", "*.sql"), ("alembic", "*.py"), ("alembic/versions", "*.py")):
         for path in (CHECKOUT / source).glob(pattern):
             assert f"fingerprintdb/{source}/{path.name}" in names
+    for path in (CHECKOUT / "fingerprintdb/api/page").iterdir():
+        assert f"fingerprintdb/api/page/{path.name}" in names
     program = (
         "import sys; from pathlib import Path; from fingerprintdb.store import migration;"
         "migration.upgrade(sys.argv[1]);"

@@ -14,7 +14,7 @@ import numpy as np
 import psycopg
 import pytest
 from pages import CLIP_FROM_SEC, Music, opened
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from service import OPTIONS, served
 
 from fingerprintdb import album, degradation, pipeline
@@ -119,4 +119,5 @@ def page(browser: Browser, service: str) -> Iterator[Page]:
     """The page, as one opens it on a desk."""
     with opened(browser, service) as page:
         page.goto("/")
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
         yield page

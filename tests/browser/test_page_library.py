@@ -2,10 +2,12 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
-from pages import Music
-from playwright.sync_api import Locator, Page, Route, expect
+from pages import Music, opened
+from playwright.sync_api import Browser, Locator, Page, Route, expect
+from service import OPTIONS, served
 
 from fingerprintdb.store.database import Connection
 
@@ -62,6 +64,7 @@ def test_search_filters_and_more(library: Page, music: Music):
     library.get_by_role("button", name="Show more").click()
     expect(rows(library)).to_have_count(4)
     expect(library.get_by_role("button", name="Show more")).to_be_hidden()
+    expect(library.get_by_role("button", name="Add by URI")).to_be_hidden()
 
 
 def test_files_are_added_and_become_ready_or_say_why_not(library: Page, music: Music, worker: None):
@@ -105,6 +108,22 @@ def test_what_cannot_be_sent_can_be_sent_again(library: Page, music: Music):
     with library.expect_response("**/api/v1/assets") as sent:
         additions(library).get_by_role("button", name="Try again").click()
     assert sent.value.status == 201
+
+
+def test_a_uri_is_added_where_the_service_allows_it(
+    browser: Browser, library_url: str, music: Music, stored: list[int], worker: None
+):
+    options = replace(OPTIONS, allowed_uris=(str(music.folder),))
+    with served(library_url, options) as base, opened(browser, base) as page:
+        page.goto("/#library")
+        page.get_by_role("button", name="Add by URI").click()
+        page.get_by_role("dialog").get_by_label("URI").fill(str(music["clip2.wav"]))
+        page.keyboard.press("Enter")
+        expect(row(page, "clip2")).to_contain_text("ready")
+        page.get_by_role("button", name="Add by URI").click()
+        page.get_by_role("dialog").get_by_label("URI").fill("https://elsewhere.example/x.mp3")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("New assets may name")
 
 
 def test_edit_and_delete(library: Page, music: Music):

@@ -1,13 +1,16 @@
 /** Says which recording a clip is from, where in it, how sure that is, and why. */
 
 import { ask } from "./api.js";
-import { button, element, fill, icon } from "./element.js";
+import { element, fill, icon } from "./element.js";
 import { Evidence } from "./evidence.js";
 import { noMatch } from "./no_match.js";
 import { Timeline } from "./timeline.js";
 import { called, clock, elapsed, played, probability, span } from "./wording.js";
 
-const KICKERS = { match: "This is", ambiguous: "Several recordings hold this very passage. The likeliest" };
+const KICKERS = {
+  match: "This is",
+  ambiguous: "Several recordings hold this very passage. The likeliest",
+};
 
 /** The view of one answer; it listens to the player until it is put away. */
 export class Answer {
@@ -53,14 +56,22 @@ export class Answer {
   explain(explanation) {
     const match = this.#answer.matches.find((one) => one.asset_id === explanation.asset_id);
     if (!match) return;
-    this.#drawn = { match, evidence: new Evidence(explanation, match), lengthSec: explanation.duration_sec };
+    this.#drawn = {
+      match,
+      evidence: new Evidence(explanation, match),
+      lengthSec: explanation.duration_sec,
+    };
     this.#showEvidence();
   }
 
   #choose(match) {
     this.#chosen = match;
     this.#timeline = new Timeline(match, (sec) => this.#playFrom(sec));
-    this.#play = element("button", { type: "button", class: "button primary play", onclick: () => this.#toggle() });
+    this.#play = element("button", {
+      type: "button",
+      class: "button primary play",
+      onclick: () => this.#toggle(),
+    });
     const title = element("h2", { tabindex: "-1" }, called(match));
     const about = element("p", { class: "about" }, match.artist ?? "");
     fill(
@@ -71,9 +82,19 @@ export class Answer {
         element("p", { class: "kicker" }, KICKERS[this.#answer.verdict]),
         title,
         about,
-        match.work_id !== match.asset_id && element("p", { class: "quiet" }, `A version of ${match.work_title || `recording ${match.work_id}`}`),
+        match.work_id !== match.asset_id &&
+          element(
+            "p",
+            { class: "quiet" },
+            `A version of ${match.work_title || `recording ${match.work_id}`}`,
+          ),
       ),
-      element("p", { class: "sure" }, element("strong", {}, probability(match.confidence)), element("span", { class: "quiet" }, "likely to be right")),
+      element(
+        "p",
+        { class: "sure" },
+        element("strong", {}, probability(match.confidence)),
+        element("span", { class: "quiet" }, "likely to be right"),
+      ),
       element("div", { class: "place" }, this.#play, this.#timeline.element),
       this.#facts(match),
     );
@@ -95,20 +116,31 @@ export class Answer {
     return element(
       "dl",
       { class: "facts" },
-      facts.filter(([, value]) => value).map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
+      facts
+        .filter(([, value]) => value)
+        .map(([name, value]) =>
+          element("div", {}, element("dt", {}, name), element("dd", {}, value)),
+        ),
     );
   }
 
   async #tellMore(match, about) {
     let asset;
     try {
-      asset = await ask("GET", `/api/v1/assets/${match.asset_id}`, { signal: this.#listening.signal });
+      asset = await ask("GET", `/api/v1/assets/${match.asset_id}`, {
+        signal: this.#listening.signal,
+      });
     } catch {
       return; // it may have been removed since; what was found still stands
     }
     if (this.#chosen !== match) return;
     const { album, date } = asset.metadata;
-    fill(about, [match.artist, album, date].filter((word) => typeof word === "string" || typeof word === "number").join(" · "));
+    fill(
+      about,
+      [match.artist, album, date]
+        .filter((word) => typeof word === "string" || typeof word === "number")
+        .join(" · "),
+    );
     if (asset.duration_sec) this.#timeline.lasts(asset.duration_sec, true);
   }
 
@@ -127,14 +159,36 @@ export class Answer {
         {},
         element(
           "button",
-          { type: "button", class: "match", "aria-pressed": String(match === this.#chosen), onclick: () => this.#pick(match) },
-          element("span", { class: "match-title" }, called(match), match.artist && element("span", { class: "quiet" }, ` ${match.artist}`)),
-          element("span", { class: "quiet" }, span(match.reference_start_sec, match.reference_end_sec)),
+          {
+            type: "button",
+            class: "match",
+            "aria-pressed": String(match === this.#chosen),
+            onclick: () => this.#pick(match),
+          },
+          element(
+            "span",
+            { class: "match-title" },
+            called(match),
+            match.artist && element("span", { class: "quiet" }, ` ${match.artist}`),
+          ),
+          element(
+            "span",
+            { class: "quiet" },
+            span(match.reference_start_sec, match.reference_end_sec),
+          ),
           element("span", {}, probability(match.confidence)),
         ),
       ),
     );
-    fill(this.#others, element("h3", {}, verdict === "ambiguous" ? "All that hold it" : "Everything found in the clip"), element("ul", { class: "matches" }, rows));
+    fill(
+      this.#others,
+      element(
+        "h3",
+        {},
+        verdict === "ambiguous" ? "All that hold it" : "Everything found in the clip",
+      ),
+      element("ul", { class: "matches" }, rows),
+    );
   }
 
   #pick(match) {
@@ -154,11 +208,21 @@ export class Answer {
 
   #follow() {
     const { player } = this.#shared;
-    const { asset_id: key, reference_start_sec: startSec, offset_sec: offsetSec, evidence } = this.#chosen;
+    const {
+      asset_id: key,
+      reference_start_sec: startSec,
+      offset_sec: offsetSec,
+      evidence,
+    } = this.#chosen;
     const isPlaying = player.plays(key);
-    fill(this.#play, icon(isPlaying ? "pause" : "play"), isPlaying ? "Pause" : `Play from ${clock(Math.round(startSec))}`);
+    fill(
+      this.#play,
+      icon(isPlaying ? "pause" : "play"),
+      isPlaying ? "Pause" : `Play from ${clock(Math.round(startSec))}`,
+    );
     const sec = player.asset?.asset_id === key ? player.sec : null;
     this.#timeline.follow(sec);
-    if (this.#drawn?.match === this.#chosen) this.#drawn.evidence.follow(sec === null ? null : (sec - offsetSec) / evidence.tempo);
+    if (this.#drawn?.match === this.#chosen)
+      this.#drawn.evidence.follow(sec === null ? null : (sec - offsetSec) / evidence.tempo);
   }
 }

@@ -29,7 +29,9 @@ export async function ask(method, path, { query = {}, json, form, signal } = {})
 
 /** Return an address with those parameters that have a value. */
 export function address(path, query = {}) {
-  const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const given = Object.entries(query).filter(
+    ([, value]) => value !== "" && value !== null && value !== undefined,
+  );
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;
 }
 

@@ -6,7 +6,8 @@ const MOST = 0.6;
 
 /** Return the canvas of an explanation's bit errors, over the time that `constellation` shows. */
 export function bitErrors(seen, chanceRate, constellation, words) {
-  return new Picture(words, (frame) => draw(frame, seen.bit_errors, chanceRate, constellation)).canvas;
+  return new Picture(words, (frame) => draw(frame, seen.bit_errors, chanceRate, constellation))
+    .canvas;
 }
 
 function draw(frame, errors, chanceRate, constellation) {
@@ -19,13 +20,25 @@ function draw(frame, errors, chanceRate, constellation) {
   const radius = errors.length > 200 ? 1.4 : 2.2;
   for (const [sec, rate] of errors) {
     pen.beginPath();
-    pen.arc(frame.x(constellation.share(sec)), frame.y(Math.min(rate, MOST) / MOST), radius, 0, 2 * Math.PI);
+    pen.arc(
+      frame.x(constellation.share(sec)),
+      frame.y(Math.min(rate, MOST) / MOST),
+      radius,
+      0,
+      2 * Math.PI,
+    );
     pen.fill();
   }
   if (chanceRate !== null) {
-    frame.write("the least that chance gives", frame.x(1) - 2, frame.y(chanceRate / MOST) - 6, colours.chance, {
-      align: "right",
-      onGround: true,
-    });
+    frame.write(
+      "the least that chance gives",
+      frame.x(1) - 2,
+      frame.y(chanceRate / MOST) - 6,
+      colours.chance,
+      {
+        align: "right",
+        onGround: true,
+      },
+    );
   }
 }

@@ -10,19 +10,25 @@ export class Constellation {
   layers = { clip: true, reference: true, agreed: true };
   #seen;
   #picture;
+  #highest;
 
   constructor(seen, words) {
     this.#seen = seen;
     const times = [...seen.clip_peaks, ...seen.reference_peaks].map(([sec]) => sec);
     // Of a long clip, only a part was sent.
-    this.fromSec = seen.duration_sec > 60 && times.length ? times.reduce((a, b) => Math.min(a, b)) : 0;
-    this.toSec = seen.duration_sec > 60 && times.length ? times.reduce((a, b) => Math.max(a, b)) : seen.duration_sec;
-    const highest = [...seen.clip_peaks, ...seen.reference_peaks].reduce((most, [, hz]) => Math.max(most, hz), 1000);
+    this.fromSec =
+      seen.duration_sec > 60 && times.length ? times.reduce((a, b) => Math.min(a, b)) : 0;
+    this.toSec =
+      seen.duration_sec > 60 && times.length
+        ? times.reduce((a, b) => Math.max(a, b))
+        : seen.duration_sec;
+    const highest = [...seen.clip_peaks, ...seen.reference_peaks].reduce(
+      (most, [, hz]) => Math.max(most, hz),
+      1000,
+    );
     this.#highest = Math.sqrt(highest * 1.04);
     this.#picture = new Picture(words, (frame) => this.#draw(frame));
   }
-
-  #highest;
 
   get canvas() {
     return this.#picture.canvas;
@@ -49,14 +55,24 @@ export class Constellation {
     const { pen, colours } = frame;
     const ticks = HZ_TICKS.filter((hz) => this.#height(hz) < 0.97);
     frame.up(ticks.map((hz) => [this.#height(hz), hz < 1000 ? `${hz}` : `${hz / 1000}k`]));
-    frame.along(roundNumbers(this.fromSec, this.toSec, frame.width / 90).map((sec) => [this.share(sec), `${+sec.toFixed(1)} s`]));
+    frame.along(
+      roundNumbers(this.fromSec, this.toSec, frame.width / 90).map((sec) => [
+        this.share(sec),
+        `${+sec.toFixed(1)} s`,
+      ]),
+    );
     const at = ([sec, hz]) => [frame.x(this.share(sec)), frame.y(this.#height(hz))];
-    const radius = Math.min(3, Math.max(1.3, (frame.plotWidth / (this.toSec - this.fromSec || 1)) * 0.035));
+    const radius = Math.min(
+      3,
+      Math.max(1.3, (frame.plotWidth / (this.toSec - this.fromSec || 1)) * 0.035),
+    );
     if (this.layers.agreed) this.#drawLandmarks(pen, at, colours.agreed);
     const { clip_peaks: clip, reference_peaks: reference, shared } = this.#seen;
-    if (this.layers.reference) dots(pen, reference.filter((_, n) => !shared[n]).map(at), radius * 0.8, colours.reference);
+    if (this.layers.reference)
+      dots(pen, reference.filter((_, n) => !shared[n]).map(at), radius * 0.8, colours.reference);
     if (this.layers.clip) rings(pen, clip.map(at), radius * 1.5, colours.clip);
-    if (this.layers.agreed) dots(pen, reference.filter((_, n) => shared[n]).map(at), radius, colours.agreed);
+    if (this.layers.agreed)
+      dots(pen, reference.filter((_, n) => shared[n]).map(at), radius, colours.agreed);
   }
 
   #drawLandmarks(pen, at, colour) {

@@ -9,11 +9,27 @@ import { called } from "./wording.js";
 export function edit(asset, stats) {
   const fields = [
     field("Title", element("input", { name: "title", value: asset.title ?? "", maxlength: 1000 })),
-    field("Artist", element("input", { name: "artist", value: asset.artist ?? "", maxlength: 1000 })),
-    field("Content type", choice("content_type", stats.now?.content_types ?? [asset.content_type], asset.content_type)),
+    field(
+      "Artist",
+      element("input", { name: "artist", value: asset.artist ?? "", maxlength: 1000 }),
+    ),
+    field(
+      "Content type",
+      choice("content_type", stats.now?.content_types ?? [asset.content_type], asset.content_type),
+    ),
     field(
       "Metadata, as a JSON object",
-      element("textarea", { name: "metadata", rows: 6, spellcheck: "false", class: "code", oninput: ({ target }) => target.setCustomValidity(wrongJson(target.value)) }, JSON.stringify(asset.metadata, null, 2)),
+      element(
+        "textarea",
+        {
+          name: "metadata",
+          rows: 6,
+          spellcheck: "false",
+          class: "code",
+          oninput: ({ target }) => target.setCustomValidity(wrongJson(target.value)),
+        },
+        JSON.stringify(asset.metadata, null, 2),
+      ),
     ),
   ];
   return form(`Edit ${called(asset)}`, fields, "Save", (given) =>
@@ -30,11 +46,22 @@ export function edit(asset, stats) {
 
 /** Return true where a recording was deleted. */
 export async function remove(asset) {
-  const words = element("p", {}, element("strong", {}, called(asset)), " goes with its landmarks, vectors and bytes, and clips of it are found no more. This cannot be undone.");
-  const done = await form("Delete this recording?", [words], "Delete", async () => {
-    await ask("DELETE", `/api/v1/assets/${asset.asset_id}`);
-    return true;
-  }, "danger");
+  const words = element(
+    "p",
+    {},
+    element("strong", {}, called(asset)),
+    " goes with its landmarks, vectors and bytes, and clips of it are found no more. This cannot be undone.",
+  );
+  const done = await form(
+    "Delete this recording?",
+    [words],
+    "Delete",
+    async () => {
+      await ask("DELETE", `/api/v1/assets/${asset.asset_id}`);
+      return true;
+    },
+    "danger",
+  );
   return done === true;
 }
 
@@ -42,7 +69,16 @@ export async function remove(asset) {
 export function uri(allowed) {
   const fields = [
     element("p", { class: "quiet" }, `Workers fetch it. It begins with ${allowed.join(" or ")}`),
-    field("URI", element("input", { name: "uri", required: true, maxlength: 200, spellcheck: "false", value: allowed.length === 1 ? allowed[0] : "" })),
+    field(
+      "URI",
+      element("input", {
+        name: "uri",
+        required: true,
+        maxlength: 200,
+        spellcheck: "false",
+        value: allowed.length === 1 ? allowed[0] : "",
+      }),
+    ),
   ];
   return form("Add by URI", fields, "Add", async (given) => given.uri.trim());
 }
@@ -52,13 +88,21 @@ function field(words, control) {
 }
 
 function choice(name, values, chosen) {
-  return element("select", { name }, values.map((value) => element("option", { value, selected: value === chosen }, value.replace("_", " "))));
+  return element(
+    "select",
+    { name },
+    values.map((value) =>
+      element("option", { value, selected: value === chosen }, value.replace("_", " ")),
+    ),
+  );
 }
 
 function wrongJson(text) {
   try {
     const value = JSON.parse(text);
-    return value !== null && typeof value === "object" && !Array.isArray(value) ? "" : 'Write an object, such as {"year": 1999}';
+    return value !== null && typeof value === "object" && !Array.isArray(value)
+      ? ""
+      : 'Write an object, such as {"year": 1999}';
   } catch {
     return 'This is not JSON: write it as {"year": 1999}';
   }
@@ -73,7 +117,12 @@ function form(title, content, words, act, kind = "primary") {
     element("h2", { id: "dialog-title" }, title),
     content,
     trouble,
-    element("div", { class: "actions" }, button("Cancel", { class: "button", onclick: () => dialog.close() }), submit),
+    element(
+      "div",
+      { class: "actions" },
+      button("Cancel", { class: "button", onclick: () => dialog.close() }),
+      submit,
+    ),
   );
   const dialog = element("dialog", { "aria-labelledby": "dialog-title" }, sheet);
   document.body.append(dialog);

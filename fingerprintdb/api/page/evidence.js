@@ -23,19 +23,47 @@ export class Evidence {
     const votes = `${count(seen.peak_votes, "vote")} say that the clip begins ${begins(seen.peak_offset_sec)}. Chance brings together ${Math.round(seen.chance_votes)} at most.`;
     const rate = evidence.bit_error_rate;
     const bits =
-      rate === null ? "" : `${Math.round(100 * rate)} % of the bits of ${count(evidence.compared_sub_fingerprints, "sub-fingerprint")} differ. Of unrelated sound, about half do.`;
+      rate === null
+        ? ""
+        : `${Math.round(100 * rate)} % of the bits of ${count(evidence.compared_sub_fingerprints, "sub-fingerprint")} differ. Of unrelated sound, about half do.`;
     this.element = element(
       "section",
       { class: "evidence", "aria-label": "Evidence" },
       element("h3", {}, "Why"),
-      figure("Constellation", found, element("div", { class: "plot tall" }, this.#constellation.canvas, this.#cursor), this.#legend()),
+      figure(
+        "Constellation",
+        found,
+        element("div", { class: "plot tall" }, this.#constellation.canvas, this.#cursor),
+        this.#legend(),
+      ),
       element(
         "div",
         { class: "figures" },
-        figure("Votes by offset", votes, element("div", { class: "plot" }, histogram(seen, `Histogram of votes by offset. ${votes}`))),
+        figure(
+          "Votes by offset",
+          votes,
+          element(
+            "div",
+            { class: "plot" },
+            histogram(seen, `Histogram of votes by offset. ${votes}`),
+          ),
+        ),
         rate !== null &&
           seen.bit_errors.length > 0 &&
-          figure("Bit errors", bits, element("div", { class: "plot" }, bitErrors(seen, evidence.chance_bit_error_rate, this.#constellation, `Bit errors along the clip. ${bits}`))),
+          figure(
+            "Bit errors",
+            bits,
+            element(
+              "div",
+              { class: "plot" },
+              bitErrors(
+                seen,
+                evidence.chance_bit_error_rate,
+                this.#constellation,
+                `Bit errors along the clip. ${bits}`,
+              ),
+            ),
+          ),
       ),
     );
   }
@@ -56,7 +84,11 @@ export class Evidence {
         element(
           "label",
           { class: `layer ${layer}` },
-          element("input", { type: "checkbox", checked: true, onchange: (event) => this.#constellation.toggle(layer, event.target.checked) }),
+          element("input", {
+            type: "checkbox",
+            checked: true,
+            onchange: (event) => this.#constellation.toggle(layer, event.target.checked),
+          }),
           element("span", { class: "swatch", "aria-hidden": "true" }),
           words,
         ),
@@ -66,10 +98,17 @@ export class Evidence {
 }
 
 function begins(offsetSec) {
-  return offsetSec < 0 ? `${place(-offsetSec)} before the recording does` : `at ${place(offsetSec)} of the recording`;
+  return offsetSec < 0
+    ? `${place(-offsetSec)} before the recording does`
+    : `at ${place(offsetSec)} of the recording`;
 }
 
 function figure(name, said, picture, legend = null) {
-  const words = element("figcaption", {}, element("strong", {}, name), element("span", { class: "quiet" }, said));
+  const words = element(
+    "figcaption",
+    {},
+    element("strong", {}, name),
+    element("span", { class: "quiet" }, said),
+  );
   return element("figure", {}, words, picture, legend);
 }

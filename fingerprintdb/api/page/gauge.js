@@ -8,7 +8,17 @@ export class Gauge {
   #filling = element("span");
 
   constructor(words, share = 0) {
-    this.element = element("span", { class: "gauge", role: "meter", "aria-label": words, "aria-valuemin": 0, "aria-valuemax": 1 }, this.#filling);
+    this.element = element(
+      "span",
+      {
+        class: "gauge",
+        role: "meter",
+        "aria-label": words,
+        "aria-valuemin": 0,
+        "aria-valuemax": 1,
+      },
+      this.#filling,
+    );
     this.tell(share);
   }
 

@@ -17,7 +17,7 @@ export function startIdentify(view, shared) {
   return {
     dropWords: () => "Drop to identify",
     take: (files) => identify.take(files),
-    hide: () => identify.cancel(),
+    hide: () => identify.stopListening(),
   };
 }
 
@@ -40,7 +40,10 @@ class Identify {
       target.value = ""; // so that the same file can be chosen again
       if (files.length) this.take(files);
     });
-    one("#cancel").addEventListener("click", () => this.cancel());
+    one("#cancel").addEventListener("click", () => {
+      this.cancel();
+      one("#choose").focus();
+    });
     one("#listen").addEventListener("click", () => this.#listen());
     shared.stats.addEventListener("change", () => this.#hint());
   }
@@ -48,13 +51,21 @@ class Identify {
   /** Identify the first of some files. */
   take(files) {
     this.cancel();
-    const more = files.length > 1 ? `Only the first of ${files.length} files is taken; the library takes them all. ` : "";
+    const more =
+      files.length > 1
+        ? `Only the first of ${files.length} files is taken; the library takes them all. `
+        : "";
     this.#send(files[0], more);
   }
 
   /** Stop what runs. */
   cancel() {
     this.#work?.abort();
+  }
+
+  /** Let go of the microphone; a file may be searched for on, out of sight. */
+  stopListening() {
+    if (this.#view.dataset.state === "listening") this.cancel();
   }
 
   async #send(file, note = "") {
@@ -71,7 +82,10 @@ class Identify {
     const tell = (share) => {
       if (share < 1) {
         progress.value = share;
-        fill(one("#working-state"), `${note}Sending, ${Math.round(100 * share)} % of ${size(file.size)}`);
+        fill(
+          one("#working-state"),
+          `${note}Sending, ${Math.round(100 * share)} % of ${size(file.size)}`,
+        );
       } else {
         progress.removeAttribute("value");
         fill(one("#working-state"), `${note}Listening to it …`);
@@ -81,7 +95,12 @@ class Identify {
     tell(0);
     this.#say(`Sending ${file.name}`);
     try {
-      const { answer } = await send(SEARCH, { file, query: { explain: "true" }, signal: work.signal, onProgress: tell });
+      const { answer } = await send(SEARCH, {
+        file,
+        query: { explain: "true" },
+        signal: work.signal,
+        onProgress: tell,
+      });
       this.#show(answer, work);
     } catch (error) {
       if (work.signal.aborted) this.#say("Cancelled");
@@ -108,14 +127,22 @@ class Identify {
         fill(one("#listening-state"), "Looking once more, thoroughly …");
         listening.end();
       };
-      one("#forget").onclick = () => work.abort();
+      one("#forget").onclick = () => {
+        work.abort();
+        one("#listen").focus();
+      };
       fill(one("#listening-state"), "Listening; a few seconds will do");
       this.#say("Listening");
       one("#stop").focus();
       this.#sky.hear(listening.microphone.analyser(), (level) => this.#level.tell(level));
       const began = performance.now();
-      ticking = setInterval(() => fill(one("#heard"), clock((performance.now() - began) / 1000)), 250);
-      const heard = await listening.answer(() => fill(one("#listening-state"), "Not sure yet: going on"));
+      ticking = setInterval(
+        () => fill(one("#heard"), clock((performance.now() - began) / 1000)),
+        250,
+      );
+      const heard = await listening.answer(() =>
+        fill(one("#listening-state"), "Not sure yet: going on"),
+      );
       if (!heard) return;
       this.#show(heard.answer, work);
       this.#end(work);
@@ -133,7 +160,12 @@ class Identify {
   async #explain(file, answer) {
     try {
       const { signal } = new AbortController();
-      const sent = await send(SEARCH, { file, query: { explain: "true" }, signal, onProgress: () => {} });
+      const sent = await send(SEARCH, {
+        file,
+        query: { explain: "true" },
+        signal,
+        onProgress: () => {},
+      });
       if (sent.answer.explanation) answer.explain(sent.answer.explanation);
     } catch (error) {
       foreseen(error);
@@ -166,7 +198,9 @@ class Identify {
     fill(one("#outcome"), this.#answer.element);
     this.#end(work);
     const best = answer.matches[0];
-    this.#say(best ? `${called(best)}, ${probability(best.confidence)} likely to be right` : "No match");
+    this.#say(
+      best ? `${called(best)}, ${probability(best.confidence)} likely to be right` : "No match",
+    );
     this.#answer.focus();
   }
 
@@ -178,7 +212,14 @@ class Identify {
   #hint() {
     const { stats } = this.#shared;
     const isEmpty = stats.assets() === 0;
-    fill(one("#hint"), isEmpty && ["The library is empty so far. ", element("a", { href: "#library" }, "Add recordings"), " first."]);
+    fill(
+      one("#hint"),
+      isEmpty && [
+        "The library is empty so far. ",
+        element("a", { href: "#library" }, "Add recordings"),
+        " first.",
+      ],
+    );
   }
 
   #say(words) {

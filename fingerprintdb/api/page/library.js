@@ -24,7 +24,6 @@ export function startLibrary(view, shared) {
 }
 
 class Library {
-  #view;
   #shared;
   #filters;
   #list;
@@ -36,7 +35,6 @@ class Library {
   #additions;
 
   constructor(view, shared) {
-    this.#view = view;
     this.#shared = shared;
     this.#filters = one(".filters", view);
     this.#list = one(".recordings", view);
@@ -85,7 +83,11 @@ class Library {
     try {
       page = await ask("GET", "/api/v1/assets", { query, signal });
     } catch (error) {
-      if (!signal.aborted) fill(one("#library-problem"), problemMessage(foreseen(error), () => this.#page(before)));
+      if (!signal.aborted)
+        fill(
+          one("#library-problem"),
+          problemMessage(foreseen(error), () => this.#page(before)),
+        );
       return;
     }
     fill(one("#library-problem"));
@@ -139,7 +141,13 @@ class Library {
     this.#watch.add(asset);
     this.#shared.stats.read();
     const { search, collection, content_type: type, status } = this.#wanted();
-    if (search || status || (collection && collection !== asset.collection) || (type && type !== asset.content_type)) return;
+    if (
+      search ||
+      status ||
+      (collection && collection !== asset.collection) ||
+      (type && type !== asset.content_type)
+    )
+      return;
     if (!this.#recordings.has(asset.asset_id)) this.#total += 1;
     this.#recordings.set(asset.asset_id, this.#recording(asset));
     this.#tell();
@@ -149,7 +157,8 @@ class Library {
     const given = await uri(this.#shared.stats.now.limits.allowed_uris);
     if (!given) return;
     const form = new FormData();
-    for (const [name, value] of Object.entries({ ...this.#where(), uri: given })) if (value) form.append(name, value);
+    for (const [name, value] of Object.entries({ ...this.#where(), uri: given }))
+      if (value) form.append(name, value);
     try {
       this.#added(await ask("POST", "/api/v1/assets", { form }));
     } catch (error) {
@@ -162,30 +171,54 @@ class Library {
   }
 
   #where() {
-    return { collection: one("#to-collection").value.trim(), content_type: one("#to-content-type").value };
+    return {
+      collection: one("#to-collection").value.trim(),
+      content_type: one("#to-content-type").value,
+    };
   }
 
   #tell() {
-    const newest = [...this.#recordings.values()].sort((a, b) => b.asset.asset_id - a.asset.asset_id);
-    fill(this.#list, newest.map((recording) => recording.element));
+    const newest = [...this.#recordings.values()].sort(
+      (a, b) => b.asset.asset_id - a.asset.asset_id,
+    );
+    fill(
+      this.#list,
+      newest.map((recording) => recording.element),
+    );
     fill(one("#library-count"), count(this.#total, "recording"));
     one("#more").hidden = this.#nextBefore === null;
-    if (!newest.length) fill(this.#list, element("li", { class: "empty quiet" }, this.#emptyWords()));
+    if (!newest.length)
+      fill(this.#list, element("li", { class: "empty quiet" }, this.#emptyWords()));
   }
 
   #emptyWords() {
     if (Object.values(this.#wanted()).some(Boolean)) return "No recording fits.";
-    return this.#shared.session.mayWrite ? "No recordings yet. Drop some here, or choose them with “Add recordings”." : "No recordings yet.";
+    return this.#shared.session.mayWrite
+      ? "No recordings yet. Drop some here, or choose them with “Add recordings”."
+      : "No recordings yet.";
   }
 
   #tellNames() {
     const { collections, content_types: types, limits } = this.#shared.stats.now;
     const filters = this.#filters.elements;
-    options(filters.collection, [["", "Any collection"], ...collections.map((name) => [name, name])]);
-    options(filters.content_type, [["", "Any content type"], ...types.map((name) => [name, name.replace("_", " ")])]);
-    options(one("#to-content-type"), types.map((name) => [name, name.replace("_", " ")]), "music");
+    options(filters.collection, [
+      ["", "Any collection"],
+      ...collections.map((name) => [name, name]),
+    ]);
+    options(filters.content_type, [
+      ["", "Any content type"],
+      ...types.map((name) => [name, name.replace("_", " ")]),
+    ]);
+    options(
+      one("#to-content-type"),
+      types.map((name) => [name, name.replace("_", " ")]),
+      "music",
+    );
     filters.collection.parentElement.hidden = collections.length < 2;
-    fill(one("#collections"), collections.map((value) => element("option", { value })));
+    fill(
+      one("#collections"),
+      collections.map((value) => element("option", { value })),
+    );
     const to = one("#to-collection");
     to.disabled = this.#shared.session.collection !== null;
     if (!to.value || to.disabled) to.value = this.#shared.session.collection ?? "default";
@@ -195,5 +228,8 @@ class Library {
 
 function options(select, values, first = "") {
   const chosen = select.value || first;
-  fill(select, values.map(([value, words]) => element("option", { value, selected: value === chosen }, words)));
+  fill(
+    select,
+    values.map(([value, words]) => element("option", { value, selected: value === chosen }, words)),
+  );
 }

@@ -6,9 +6,15 @@ const FORMATS = ["audio/webm;codecs=opus", "audio/ogg;codecs=opus", "audio/mp4"]
 const CHUNK_MS = 500;
 
 const REFUSALS = {
-  NotAllowedError: ["the browser keeps the microphone from this page", "allow it in the address bar or the browser's settings, and try again"],
+  NotAllowedError: [
+    "the browser keeps the microphone from this page",
+    "allow it in the address bar or the browser's settings, and try again",
+  ],
   NotFoundError: ["there is no microphone here", "connect one, or choose a file"],
-  NotReadableError: ["the microphone is in use by another program, or switched off", "free it, and try again"],
+  NotReadableError: [
+    "the microphone is in use by another program, or switched off",
+    "free it, and try again",
+  ],
 };
 
 /** An open microphone, recording. */
@@ -26,14 +32,20 @@ export class Microphone {
       });
     }
     if (!navigator.mediaDevices?.getUserMedia || !globalThis.MediaRecorder) {
-      throw new Problem({ detail: "this browser cannot record", remedy: "choose a file in its place" });
+      throw new Problem({
+        detail: "this browser cannot record",
+        remedy: "choose a file in its place",
+      });
     }
     // What makes speech clearer takes music apart.
     const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     try {
       return new Microphone(await navigator.mediaDevices.getUserMedia({ audio }), onSound);
     } catch (error) {
-      const [detail, remedy] = REFUSALS[error.name] ?? [`the microphone does not open: ${error.message}`, "choose a file in its place"];
+      const [detail, remedy] = REFUSALS[error.name] ?? [
+        `the microphone does not open: ${error.message}`,
+        "choose a file in its place",
+      ];
       throw new Problem({ detail, remedy });
     }
   }
@@ -45,6 +57,7 @@ export class Microphone {
     this.#recorder.addEventListener("dataavailable", ({ data }) => data.size && onSound(data));
     this.#recorder.start(CHUNK_MS);
     this.#sound = new AudioContext();
+    this.#sound.resume(); // some browsers have it begin asleep
   }
 
   /** Return what hears its spectrum, for the eye. */
@@ -59,7 +72,9 @@ export class Microphone {
   /** Stop, once the last sound has been handed on. */
   async close() {
     if (this.#recorder.state !== "inactive") {
-      const stopped = new Promise((resolve) => this.#recorder.addEventListener("stop", resolve, { once: true }));
+      const stopped = new Promise((resolve) =>
+        this.#recorder.addEventListener("stop", resolve, { once: true }),
+      );
       this.#recorder.stop();
       await stopped;
     }

@@ -42,7 +42,9 @@ export class Picture {
 /** Return the page's colours, as they are where an element is. */
 export function coloursOf(place) {
   const style = getComputedStyle(place);
-  return Object.fromEntries(COLOURS.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+  return Object.fromEntries(
+    COLOURS.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]),
+  );
 }
 
 /** Return how far into a picture's width a share of its horizontal axis lies, as CSS. */
@@ -53,7 +55,10 @@ export function across(share) {
 /** A pen with axes: x and y are shares of the plot, from its lower left corner. */
 export class Frame {
   constructor(pen, width, height, colours) {
-    Object.assign(this, { pen, width, height, colours });
+    this.pen = pen;
+    this.width = width;
+    this.height = height;
+    this.colours = colours;
     this.plotWidth = width - LEFT - RIGHT;
     this.plotHeight = height - TOP - BOTTOM;
   }
@@ -108,7 +113,10 @@ export class Frame {
   up(ticks) {
     for (const [share, words] of ticks) {
       this.level(share, this.colours.line);
-      this.write(words, LEFT - 8, this.y(share), this.colours.quiet, { align: "right", baseline: "middle" });
+      this.write(words, LEFT - 8, this.y(share), this.colours.quiet, {
+        align: "right",
+        baseline: "middle",
+      });
     }
   }
 }
@@ -119,6 +127,7 @@ export function roundNumbers(low, high, most) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
   const found = [];
-  for (let number = Math.ceil(low / step) * step; number <= high + step / 1e6; number += step) found.push(number);
+  for (let number = Math.ceil(low / step) * step; number <= high + step / 1e6; number += step)
+    found.push(number);
   return found;
 }

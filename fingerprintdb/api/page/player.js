@@ -14,7 +14,13 @@ export class Player extends EventTarget {
   #artist = element("span", { class: "quiet" });
   #note = element("p", { class: "player-note", role: "status" });
   #time = element("span", { class: "player-time" });
-  #place = element("input", { type: "range", min: 0, step: 0.1, value: 0, "aria-label": "Place in the recording" });
+  #place = element("input", {
+    type: "range",
+    min: 0,
+    step: 0.1,
+    value: 0,
+    "aria-label": "Place in the recording",
+  });
 
   constructor(bar) {
     super();
@@ -28,8 +34,10 @@ export class Player extends EventTarget {
       this.#time,
       button("Close the player", { sign: "close", class: "bare", onclick: () => this.close() }),
     );
-    for (const kind of ["play", "pause", "ended"]) this.#audio.addEventListener(kind, () => this.#changed());
-    for (const kind of ["timeupdate", "durationchange", "seeked"]) this.#audio.addEventListener(kind, () => this.#moved());
+    for (const kind of ["play", "pause", "ended"])
+      this.#audio.addEventListener(kind, () => this.#changed());
+    for (const kind of ["timeupdate", "durationchange", "seeked"])
+      this.#audio.addEventListener(kind, () => this.#moved());
     this.#audio.addEventListener("error", () => this.#failed());
     this.#place.addEventListener("input", () => {
       this.#audio.currentTime = Number(this.#place.value);
@@ -103,7 +111,8 @@ export class Player extends EventTarget {
     } catch {
       why = unreachable();
     }
-    if (this.asset === asset) fill(this.#note, [why.detail, why.remedy].filter(Boolean).map(sentence).join(" "));
+    if (this.asset === asset)
+      fill(this.#note, [why.detail, why.remedy].filter(Boolean).map(sentence).join(" "));
     this.#changed();
   }
 }

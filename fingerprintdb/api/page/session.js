@@ -35,7 +35,8 @@ export class Session extends EventTarget {
     const about = [told.name, told.collection, told.may_write ? null : "may read"].filter(Boolean);
     fill(
       one("#session"),
-      isNamed && element("span", { class: "quiet who", title: about.join(" · ") }, about.join(" · ")),
+      isNamed &&
+        element("span", { class: "quiet who", title: about.join(" · ") }, about.join(" · ")),
       isNamed && button("Sign out", { class: "button small", onclick: () => this.#leave() }),
     );
   }

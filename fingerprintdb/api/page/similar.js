@@ -17,7 +17,16 @@ export async function similarTo(recording, player) {
     return;
   }
   const heading = element("h3", { tabindex: "-1" }, `Sounds like ${called(recording.asset)}`);
-  recording.show([heading, found.length ? element("ul", { class: "similar" }, found.map((asset) => row(asset, player))) : element("p", { class: "quiet" }, "Nothing else is here to compare.")]);
+  recording.show([
+    heading,
+    found.length
+      ? element(
+          "ul",
+          { class: "similar" },
+          found.map((asset) => row(asset, player)),
+        )
+      : element("p", { class: "quiet" }, "Nothing else is here to compare."),
+  ]);
   heading.focus();
 }
 
@@ -25,8 +34,17 @@ function row(asset, player) {
   return element(
     "li",
     { class: "row" },
-    button(`Play ${called(asset)}`, { sign: "play", class: "round", onclick: () => player.play(asset) }),
-    element("div", { class: "row-words" }, element("strong", {}, called(asset)), element("span", { class: "quiet" }, asset.artist ?? "")),
+    button(`Play ${called(asset)}`, {
+      sign: "play",
+      class: "round",
+      onclick: () => player.play(asset),
+    }),
+    element(
+      "div",
+      { class: "row-words" },
+      element("strong", {}, called(asset)),
+      element("span", { class: "quiet" }, asset.artist ?? ""),
+    ),
     new Gauge("Similarity", asset.similarity).element,
     element("span", { class: "quiet number" }, asset.similarity.toFixed(2)),
   );

@@ -60,11 +60,13 @@ export class Sky {
     this.#analyser.getByteFrequencyData(levels);
     const tops = [];
     for (let bin = LOWEST_BIN; bin < HIGHEST_BIN; bin += 1) {
-      if (levels[bin] > 70 && levels[bin] >= levels[bin - 1] && levels[bin] > levels[bin + 1]) tops.push(bin);
+      if (levels[bin] > 70 && levels[bin] >= levels[bin - 1] && levels[bin] > levels[bin + 1])
+        tops.push(bin);
     }
     tops.sort((a, b) => levels[b] - levels[a]);
     const height = (bin) => Math.sqrt(bin / HIGHEST_BIN);
-    for (const bin of tops.slice(0, PEAKS_A_LOOK)) this.#peaks.push({ at: now, y: 1 - height(bin), size: levels[bin] / 255 });
+    for (const bin of tops.slice(0, PEAKS_A_LOOK))
+      this.#peaks.push({ at: now, y: 1 - height(bin), size: levels[bin] / 255 });
     this.#peaks = this.#peaks.filter(({ at }) => now - at < CROSSED_SEC * 1000);
   }
 
@@ -77,11 +79,17 @@ export class Sky {
     const pen = this.#canvas.getContext("2d");
     pen.scale(scale, scale);
     const stars = this.#analyser && !this.#stillness.matches ? this.#heard() : stillStars();
-    const places = stars.map(({ x, y, size }) => ({ x: x * width, y: y * height, radius: 1 + 2 * size }));
+    const places = stars.map(({ x, y, size }) => ({
+      x: x * width,
+      y: y * height,
+      radius: 1 + 2 * size,
+    }));
     const colours = coloursOf(this.#canvas);
     pen.strokeStyle = colours.agreed;
     places.forEach((from, n) => {
-      const near = places.slice(n + 1, n + 12).map((to) => [Math.hypot(from.x - to.x, from.y - to.y), to]);
+      const near = places
+        .slice(n + 1, n + 12)
+        .map((to) => [Math.hypot(from.x - to.x, from.y - to.y), to]);
       for (const [far, to] of near.sort(([a], [b]) => a - b).slice(0, TARGETS)) {
         if (far > FARTHEST) break;
         pen.globalAlpha = 0.45 * (1 - far / FARTHEST);
@@ -102,7 +110,11 @@ export class Sky {
 
   #heard() {
     const now = performance.now();
-    return this.#peaks.map(({ at, y, size }) => ({ x: 1 - (now - at) / 1000 / CROSSED_SEC, y: 0.06 + 0.88 * y, size }));
+    return this.#peaks.map(({ at, y, size }) => ({
+      x: 1 - (now - at) / 1000 / CROSSED_SEC,
+      y: 0.06 + 0.88 * y,
+      size,
+    }));
   }
 }
 
@@ -110,5 +122,9 @@ export class Sky {
 function stillStars() {
   let state = 20_11;
   const next = () => (state = (state * 1_103_515_245 + 12_345) % 2_147_483_648) / 2_147_483_648;
-  return Array.from({ length: STARS }, (_, n) => ({ x: (n + next()) / STARS, y: next(), size: next() ** 3 }));
+  return Array.from({ length: STARS }, (_, n) => ({
+    x: (n + next()) / STARS,
+    y: next(),
+    size: next() ** 3,
+  }));
 }

@@ -53,7 +53,13 @@ export class Stats extends EventTarget {
       this.#line,
       said.map((words) => element("span", {}, words)),
       workers === 0 &&
-        element("span", { class: "warning" }, "no worker: nothing new is fingerprinted until ", element("code", {}, "fpdb worker"), " runs"),
+        element(
+          "span",
+          { class: "warning" },
+          "no worker: nothing new is fingerprinted until ",
+          element("code", {}, "fpdb worker"),
+          " runs",
+        ),
     );
   }
 }

@@ -32,7 +32,9 @@ export class Timeline {
     this.#lengthSec = Math.max(sec, to);
     this.#put(this.#span, from, to);
     this.heard(this.#clipSec);
-    const whole = isKnown ? [element("span", { class: "quiet" }, ` of ${clock(this.#lengthSec)}`)] : [];
+    const whole = isKnown
+      ? [element("span", { class: "quiet" }, ` of ${clock(this.#lengthSec)}`)]
+      : [];
     fill(this.#words, element("strong", {}, span(from, to)), whole);
   }
 

@@ -38,7 +38,8 @@ export class Watch {
   #plan(waitMs) {
     clearTimeout(this.#timer);
     this.#waitMs = Math.min(LATEST_MS, waitMs);
-    if (this.#known.size && !document.hidden) this.#timer = setTimeout(() => this.#look(), this.#waitMs);
+    if (this.#known.size && !document.hidden)
+      this.#timer = setTimeout(() => this.#look(), this.#waitMs);
   }
 
   async #look() {
@@ -61,7 +62,12 @@ export class Watch {
     }
     if (before !== this.#known.get(key)) return false; // it was changed here meanwhile
     const { status, landmark_status: landmarks, embedding_status: vectors } = asset;
-    if (status === before.status && landmarks === before.landmark_status && vectors === before.embedding_status) return false;
+    if (
+      status === before.status &&
+      landmarks === before.landmark_status &&
+      vectors === before.embedding_status
+    )
+      return false;
     if (isUnfinished(asset)) this.#known.set(key, asset);
     else this.#known.delete(key);
     this.#onNews(key, asset);

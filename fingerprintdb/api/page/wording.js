@@ -57,7 +57,9 @@ export function played(tempo, pitch) {
   const semitones = 12 * Math.log2(pitch);
   if (Math.abs(semitones) >= 0.05) {
     const amount = Math.abs(semitones).toFixed(1);
-    said.push(`${amount} ${amount === "1.0" ? "semitone" : "semitones"} ${semitones > 0 ? "higher" : "lower"}`);
+    said.push(
+      `${amount} ${amount === "1.0" ? "semitone" : "semitones"} ${semitones > 0 ? "higher" : "lower"}`,
+    );
   }
   return said.join(", ");
 }

@@ -29,8 +29,16 @@ export function startWords(view, { player }) {
   }
 
   function show({ moments, processing_time_ms: ms }) {
-    fill(one("#words-state"), moments.length ? `${count(moments.length, "moment")}, most similar first, in ${elapsed(ms)}` : "No moment sounds like that.");
-    fill(one(".moments", view), moments.map((moment) => row(moment, player)));
+    fill(
+      one("#words-state"),
+      moments.length
+        ? `${count(moments.length, "moment")}, most similar first, in ${elapsed(ms)}`
+        : "No moment sounds like that.",
+    );
+    fill(
+      one(".moments", view),
+      moments.map((moment) => row(moment, player)),
+    );
   }
 
   form.addEventListener("submit", (event) => {
@@ -45,8 +53,17 @@ function row(moment, player) {
   return element(
     "li",
     { class: "row" },
-    button(`Play ${name} from ${span(moment.start_sec, moment.end_sec)}`, { sign: "play", class: "round", onclick: () => player.play(moment, moment.start_sec) }),
-    element("div", { class: "row-words" }, element("strong", {}, name), element("span", { class: "quiet" }, moment.artist ?? "")),
+    button(`Play ${name} from ${span(moment.start_sec, moment.end_sec)}`, {
+      sign: "play",
+      class: "round",
+      onclick: () => player.play(moment, moment.start_sec),
+    }),
+    element(
+      "div",
+      { class: "row-words" },
+      element("strong", {}, name),
+      element("span", { class: "quiet" }, moment.artist ?? ""),
+    ),
     element("span", { class: "quiet number" }, span(moment.start_sec, moment.end_sec)),
     new Gauge("Similarity", moment.similarity).element,
     element("span", { class: "quiet number" }, moment.similarity.toFixed(2)),
