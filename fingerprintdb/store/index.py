@@ -1,6 +1,7 @@
 """Packs and merges landmarks step by step, and tells how both indexes are."""
 
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -12,12 +13,24 @@ STEP_POSTINGS = 1 << 23
 """What one transaction packs or merges, in some twenty seconds."""
 
 RECLAIM_SHARE = 1 / 16
-"""A merge frees as much as it writes: reclaimed each time that it is so much of the whole, the
-table grows by little more."""
-
 RECLAIM = b"VACUUM fpdb.posting"
 
 Rows = list[tuple[Any, ...]]
+
+
+@dataclass(slots=True)
+class _Freed:
+    """What merges have freed: reclaimed at a sixteenth of the whole, a table hardly grows."""
+
+    postings: int = 0
+
+    def is_worth_reclaiming(self, written: int, packed: int) -> bool:
+        """Count what a step wrote, which it freed elsewhere; True says that it is time."""
+        self.postings += written
+        if self.postings <= packed * RECLAIM_SHARE:
+            return False
+        self.postings = 0
+        return True
 
 
 def compact_when_due(connection: Connection) -> int:
@@ -37,7 +50,7 @@ def compact_when_due(connection: Connection) -> int:
 
 def compact(connection: Connection) -> Iterator[dict[str, Any]]:
     """Pack and merge all there is, due or not, and yield what each step did as it is done."""
-    unclaimed = 0
+    freed = _Freed()
     with connection.cursor(row_factory=dict_row) as cursor:
         while True:
             rows = cursor.execute(
@@ -49,10 +62,8 @@ def compact(connection: Connection) -> Iterator[dict[str, Any]]:
             packed = max((row.pop("packed") or 0 for row in rows), default=0)
             yield from rows
             step = sum(row["postings"] or 0 for row in rows)
-            unclaimed += step
-            if unclaimed > packed * RECLAIM_SHARE:
+            if freed.is_worth_reclaiming(step, packed):
                 cursor.execute(RECLAIM)
-                unclaimed = 0
             if not step:
                 return
 
@@ -94,7 +105,7 @@ async def compact_meanwhile(url: str) -> int:
 
 def _steps() -> Generator[bytes, Rows, int]:
     """Yield statements to execute, take their rows, and return how many postings were written."""
-    written = unclaimed = 0
+    written, freed = 0, _Freed()
     while True:
         ((is_due,),) = yield b"SELECT fpdb.compaction_is_due()"
         if not is_due:
@@ -104,8 +115,6 @@ def _steps() -> Generator[bytes, Rows, int]:
         if not step:
             return written  # another session is at it, or holds what is to be merged
         written += step
-        unclaimed += step
         ((packed,),) = yield b"SELECT coalesce(sum(postings), 0)::bigint FROM fpdb.run"
-        if unclaimed > packed * RECLAIM_SHARE:
+        if freed.is_worth_reclaiming(step, packed):
             yield RECLAIM
-            unclaimed = 0
