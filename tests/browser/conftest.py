@@ -102,14 +102,20 @@ def database(library_url: str) -> Iterator[Connection]:
         yield connection
 
 
-@pytest.fixture(scope="module")
-def browser(music: Music) -> Iterator[Browser]:
-    """A browser whose microphone hears the second piece."""
+@pytest.fixture(scope="session", autouse=True)
+def chromium() -> str:
+    """Where the browser is; a reason to skip these tests where there is none."""
     if CHROMIUM is None:
         pytest.skip("there is no chromium: apt-get install chromium")
+    return CHROMIUM
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str, music: Music) -> Iterator[Browser]:
+    """A browser whose microphone hears the second piece."""
     heard = f"--use-file-for-fake-audio-capture={music['clip1.wav']}%noloop"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*SWITCHES, heard])
+        browser = playwright.chromium.launch(executable_path=chromium, args=[*SWITCHES, heard])
         yield browser
         browser.close()
 

@@ -5,7 +5,7 @@ import { element, fill, icon } from "./element.js";
 import { Evidence } from "./evidence.js";
 import { noMatch } from "./no_match.js";
 import { Timeline } from "./timeline.js";
-import { called, clock, elapsed, played, probability, span } from "./wording.js";
+import { called, clock, count, elapsed, played, probability, span } from "./wording.js";
 
 const KICKERS = {
   match: "This is",
@@ -109,7 +109,7 @@ export class Answer {
     const facts = [
       ["In the clip", span(match.query_start_sec, match.query_end_sec)],
       ["Played", played(evidence.tempo, evidence.pitch)],
-      ["Evidence", `${evidence.aligned_landmarks} landmarks agree`],
+      ["Evidence", votes(evidence)],
       ["Answered in", elapsed(this.#answer.processing_time_ms)],
       ["Judged", this.#answer.is_whole === false ? "only the first ten minutes" : ""],
     ];
@@ -225,4 +225,10 @@ export class Answer {
     if (this.#drawn?.match === this.#chosen)
       this.#drawn.evidence.follow(sec === null ? null : (sec - offsetSec) / evidence.tempo);
   }
+}
+
+function votes({ aligned_landmarks: found, chance_landmarks: chance }) {
+  return (
+    count(found, "vote") + (chance === null ? "" : `, by chance ${Math.round(chance)} at most`)
+  );
 }

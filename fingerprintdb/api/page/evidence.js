@@ -20,7 +20,7 @@ export class Evidence {
     const shared = seen.shared.filter(Boolean).length;
     const found = `${shared} of the recording's ${count(seen.shared.length, "peak")} here are peaks of the clip too; ${count(seen.landmarks.length, "landmark")}, pairs of peaks, agree on the place.`;
     this.#constellation = new Constellation(seen, `Constellations of clip and recording. ${found}`);
-    const votes = `${count(seen.peak_votes, "vote")} say that the clip begins ${begins(seen.peak_offset_sec)}. Chance brings together ${Math.round(seen.chance_votes)} at most.`;
+    const votes = `${count(seen.peak_votes, "vote")}, at most three of an anchor, say that the clip begins ${begins(seen.peak_offset_sec)}. Chance brings together ${Math.round(seen.chance_votes)} at most.`;
     const rate = evidence.bit_error_rate;
     const bits =
       rate === null

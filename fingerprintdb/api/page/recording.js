@@ -2,7 +2,7 @@
 
 import { button, element, fill, icon, one } from "./element.js";
 import { sentence } from "./problem.js";
-import { called, clock, count, size } from "./wording.js";
+import { called, clock, number, size } from "./wording.js";
 
 const STATES = { queued: "queued", processing: "processing", ready: "ready", failed: "failed" };
 
@@ -113,7 +113,7 @@ export class Recording {
         new Date(asset.created_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }),
       ],
       ["Source", asset.uri ?? (asset.content_bytes ? `upload, ${size(asset.content_bytes)}` : "")],
-      ["Landmarks", asset.landmark_count === null ? "" : count(asset.landmark_count, "landmark")],
+      ["Landmarks", asset.landmark_count === null ? "" : number(asset.landmark_count)],
       ...Object.entries(asset.metadata).map(([name, value]) => [
         name,
         typeof value === "object" ? JSON.stringify(value) : String(value),

@@ -28,9 +28,14 @@ export function probability(share) {
   return share >= 0.99 ? `${Math.floor(percent * 10) / 10} %` : `${Math.floor(percent)} %`;
 }
 
-/** Return a count with its noun; `plural` where an s does not do. */
-export function count(number, noun, plural = `${noun}s`) {
-  return `${counted.format(number)} ${number === 1 ? noun : plural}`;
+/** Return a number with its thousands apart. */
+export function number(value) {
+  return counted.format(value);
+}
+
+/** Return a count with its noun. */
+export function count(amount, noun) {
+  return `${number(amount)} ${amount === 1 ? noun : `${noun}s`}`;
 }
 
 /** Return a size as people read it. */
@@ -44,7 +49,7 @@ export function size(bytes) {
 export function duration(sec) {
   if (sec < 60) return count(Math.round(sec), "second");
   if (sec < 3600) return count(Math.round(sec / 60), "minute");
-  return `${counted.format(Math.round(sec / 360) / 10)} hours`;
+  return `${number(Math.round(sec / 360) / 10)} hours`;
 }
 
 /** Return how a clip was played, beside the recording; empty where it is the same. */
@@ -56,10 +61,9 @@ export function played(tempo, pitch) {
   }
   const semitones = 12 * Math.log2(pitch);
   if (Math.abs(semitones) >= 0.05) {
-    const amount = Math.abs(semitones).toFixed(1);
-    said.push(
-      `${amount} ${amount === "1.0" ? "semitone" : "semitones"} ${semitones > 0 ? "higher" : "lower"}`,
-    );
+    const amount = String(Math.round(Math.abs(semitones) * 10) / 10);
+    const noun = amount === "1" ? "semitone" : "semitones";
+    said.push(`${amount} ${noun} ${semitones > 0 ? "higher" : "lower"}`);
   }
   return said.join(", ");
 }
