@@ -92,6 +92,11 @@ class Extractor:
             name = redact(uri) if uri else "the content"
             raise AudioError(f"{name}: {error.message}", error.remedy) from error
 
+    def start(self) -> None:
+        """Make ready what a first clip would wait for: the decoder's processes."""
+        if self.processes is not None:
+            self.processes.start(decoded.__module__)
+
     def hear(
         self, source: Source, profile: Profile, timings: Timings, separator: str | None = None
     ) -> Clip:

@@ -7,8 +7,9 @@ And a decoder that crashes takes only its own recording with it.
 import os
 import signal
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from multiprocessing import get_context, parent_process
 from queue import LifoQueue
 from threading import Thread
@@ -56,6 +57,15 @@ class Processes:
         finally:
             self._free.put(process)
 
+    def start(self, module: str) -> None:
+        """Start every process and have it import a module, so that no first call waits for that."""
+        free = [self._free.get() for _ in range(self._number)]
+        try:
+            wait([process.submit(_import, module) for process in free])
+        finally:
+            for process in free:
+                self._free.put(process)
+
     def __enter__(self) -> Self:
         """Return itself."""
         return self
@@ -69,6 +79,11 @@ class Processes:
         """End the processes, each after the call that it has in hand."""
         for _ in range(self._number):
             self._free.get().shutdown()
+
+
+def _import(module: str) -> None:
+    """Import a module, and return nothing of it: it could not be sent."""
+    import_module(module)
 
 
 def _process() -> ProcessPoolExecutor:
@@ -88,8 +103,8 @@ def die_with_parent(by: signal.Signals) -> None:
     parent = parent_process()
     assert parent is not None  # noqa: S101 — this runs in a child only
 
-    def wait() -> None:
+    def follow() -> None:
         parent.join()
         os.kill(os.getpid(), by)
 
-    Thread(target=wait, daemon=True).start()
+    Thread(target=follow, daemon=True).start()

@@ -39,6 +39,16 @@ def test_what_a_function_raises_is_raised_with_its_remedy() -> None:
         processes.run(refuse)
 
 
+def modules() -> list[str]:
+    return list(sys.modules)
+
+
+def test_all_can_be_started_before_their_first_call() -> None:
+    with Processes(1) as processes:
+        processes.start("fingerprintdb.clip")
+        assert "fingerprintdb.clip" in processes.run(modules)
+
+
 def test_a_process_that_dies_takes_only_its_own_work_along() -> None:
     with Processes(2) as processes, ThreadPoolExecutor(2) as threads:
         other = threads.submit(processes.run, nap, 1.0)

@@ -1,5 +1,6 @@
 """Puts the service together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -77,7 +78,9 @@ def create_app(url: str, extractor: Extractor, options: ServiceOptions) -> FastA
             statement_timeout_sec=options.request_timeout_sec,
         ) as connections:
             app.state.service = Service(connections, extractor, options)
+            starting = asyncio.create_task(asyncio.to_thread(extractor.start))
             yield
+            await starting
 
     app = FastAPI(
         title="fingerprintdb",
