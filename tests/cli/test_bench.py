@@ -2,8 +2,11 @@
 
 import shutil
 
+import psycopg
 import pytest
 
+from fingerprintdb import album
+from fingerprintdb.encoding import encode
 from fingerprintdb.measurement import CONDITIONS, NOT_STORED
 
 QUICK = ("--samples", "3", "--seconds", "3", "--clients", "1,2")
@@ -12,11 +15,15 @@ QUICK = ("--samples", "3", "--seconds", "3", "--clients", "1,2")
 @pytest.fixture(scope="module")
 def stocked_url(fpdb, library_url, recordings, tmp_path_factory) -> str:
     """Three pieces, and one more, in a collection of its own, whose file has gone since."""
-    gone = tmp_path_factory.mktemp("gone") / "gone.flac"
-    shutil.copy(recordings / "two.wav", gone)
-    assert fpdb(library_url, "ingest", recordings).returncode == 0
-    assert fpdb(library_url, "ingest", gone, "--collection", "lost").returncode == 0
+    folder = tmp_path_factory.mktemp("stocked") / "music"
+    shutil.copytree(recordings, folder)
+    gone = folder / "gone.flac"
+    encode(gone, next(album.pieces()).samples[-6 * album.SAMPLE_RATE_HZ :], album.SAMPLE_RATE_HZ)
+    assert fpdb(library_url, "ingest", folder).returncode == 0
     gone.unlink()
+    with psycopg.connect(library_url) as connection:
+        connection.execute("INSERT INTO fpdb.collection (name) VALUES ('lost')")
+        connection.execute("UPDATE fpdb.asset SET collection = 'lost' WHERE uri LIKE '%gone.flac'")
     return library_url
 
 
