@@ -20,13 +20,13 @@ test: .venv/all
 ## Install what `fpdb` needs: no torch, under a minute.
 .venv/base: pyproject.toml constraints.txt
 	@$(MAKE) --no-print-directory .venv/bin/pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable .
 	@touch $@
 
 ## Install everything, with what the tests need.
 .venv/all: pyproject.toml constraints.txt
 	@$(MAKE) --no-print-directory .venv/bin/pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all,test]'
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[all,test]'
 	@touch $@ .venv/base
 
 .venv/bin/pip:
