@@ -129,6 +129,7 @@ class Identify {
       };
       one("#forget").onclick = () => {
         work.abort();
+        this.#end(work);
         one("#listen").focus();
       };
       fill(one("#listening-state"), "Listening; a few seconds will do");
