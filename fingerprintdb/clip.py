@@ -1,6 +1,6 @@
 """A clip that asks what it is, described as finely as the question needs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -50,6 +50,7 @@ class Clip:
     timings: Timings
     separator: str | None = None
     _constellations: dict[tuple[int, int], Constellation] = field(default_factory=dict, repr=False)
+    _sub_fingerprints: dict[Warp, SubFingerprints] = field(default_factory=dict, repr=False)
 
     @property
     def duration_sec(self) -> float:
@@ -78,10 +79,22 @@ class Clip:
 
     def sub_fingerprints(self, warp: Warp = AS_RECORDED) -> SubFingerprints:
         """Return the clip's bits at every frame, as they were before the warp."""
-        with booked(self.timings, "sub_fingerprints"):
-            return query_sub_fingerprints(
-                self.samples, self.profile, pitch=warp.pitch, tempo=warp.tempo
-            )
+        self.listen_for([warp])
+        return self._sub_fingerprints[warp]
+
+    def listen_for(self, warps: Iterable[Warp]) -> None:
+        """Make the bits of several warps at once: those of one tempo share a spectrum."""
+        new = [warp for warp in dict.fromkeys(warps) if warp not in self._sub_fingerprints]
+        for tempo in dict.fromkeys(warp.tempo for warp in new):
+            alike = [warp for warp in new if warp.tempo == tempo]
+            with booked(self.timings, "sub_fingerprints"):
+                made = query_sub_fingerprints(
+                    self.samples,
+                    self.profile,
+                    pitches=[warp.pitch for warp in alike],
+                    tempo=tempo,
+                )
+            self._sub_fingerprints.update(zip(alike, made, strict=True))
 
     def windows(self, embedder: Embedder) -> Windows:
         """Return the clip's vectors; decoded again where the model listens at another rate.

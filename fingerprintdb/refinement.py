@@ -49,7 +49,9 @@ def refined(connection: Connection, clip: Clip, match: Match) -> Match:
     line = drift(connection, match.asset_id, former.offset_frames, span_frames, bits)
     if line is not None and abs(line[1] - 1) * span_frames[1] >= LEAST_DRIFT_FRAMES:
         start_frames, tempo = line[0], started.tempo * line[1]
-    for warp in _likely(started, tempo):
+    likely = list(_likely(started, tempo))
+    clip.listen_for(likely)
+    for warp in likely:
         bits = by_phase(clip.sub_fingerprints(warp), profile.sub_fingerprint_frames)
         span_frames = (0, round(clip.duration_sec * warp.tempo / frame_sec))
         found = compare(connection, match.asset_id, round(start_frames), span_frames, bits)

@@ -75,7 +75,7 @@ def test_a_stretch_of_any_phase_finds_its_place() -> None:
     reference = stored(PIECES[0])
     for offset in (0, 1, 4, 217):
         clip = PIECES[0][offset * ACCURATE.hop_samples :][: 6 * RATE_HZ]
-        asked = query_sub_fingerprints(clip, ACCURATE)
+        (asked,) = query_sub_fingerprints(clip, ACCURATE)
         phase = -offset % ACCURATE.sub_fingerprint_frames
         seen = asked.bits[phase :: ACCURATE.sub_fingerprint_frames]
         first = (phase + offset) // ACCURATE.sub_fingerprint_frames
@@ -85,7 +85,7 @@ def test_a_stretch_of_any_phase_finds_its_place() -> None:
 @pytest.mark.parametrize("condition", ["pink 5 dB", "babble 5 dB", "level -20 dB"])
 def test_spoilt_bits_are_nearer_to_their_own_than_to_others(condition: str) -> None:
     clip = degrade(PIECES[0], RATE_HZ, condition, seed=1)
-    heard = query_sub_fingerprints(clip, ACCURATE).bits[:: ACCURATE.sub_fingerprint_frames]
+    heard = query_sub_fingerprints(clip, ACCURATE)[0].bits[:: ACCURATE.sub_fingerprint_frames]
     own, other = (stored(piece).bits[: len(heard)] for piece in PIECES)
     assert error_rate(heard, own) < 0.35
     assert error_rate(heard, other) > 0.42
@@ -94,8 +94,8 @@ def test_spoilt_bits_are_nearer_to_their_own_than_to_others(condition: str) -> N
 def test_a_changed_speed_is_undone() -> None:
     clip = degrade(PIECES[0], RATE_HZ, "speed +5 %", seed=1)
     own = stored(PIECES[0]).bits
-    undone = query_sub_fingerprints(clip, ACCURATE, pitch=1.05, tempo=1.05).bits[::6]
-    left = query_sub_fingerprints(clip, ACCURATE).bits[::6]
+    undone = query_sub_fingerprints(clip, ACCURATE, pitches=[1.05], tempo=1.05)[0].bits[::6]
+    left = query_sub_fingerprints(clip, ACCURATE)[0].bits[::6]
     assert error_rate(undone[:100], own[:100]) < 0.15
     assert error_rate(left[:100], own[:100]) > 0.3
 
@@ -105,7 +105,7 @@ def test_what_is_too_short_has_none(count: int) -> None:
     samples = np.ones(count, np.float32)
     # Eight rows 768 samples apart, each of 2,048: 7,424 samples.
     assert len(stored(samples)) == (count >= 7424)
-    assert len(query_sub_fingerprints(samples, ACCURATE)) == (count >= 7424)
+    assert len(query_sub_fingerprints(samples, ACCURATE)[0]) == (count >= 7424)
 
 
 def test_the_compact_profile_takes_the_most_telling_bits() -> None:
@@ -128,7 +128,17 @@ def test_a_pause_agrees_with_no_other_pause(level: float) -> None:
     other = np.concatenate([PIECES[1][: 4 * RATE_HZ], noise])
     in_pause = slice(5 * RATE_HZ // 1536, None)
     reference = stored(ending).bits[in_pause]
-    asked = query_sub_fingerprints(other, ACCURATE).bits[:: ACCURATE.sub_fingerprint_frames]
+    asked = query_sub_fingerprints(other, ACCURATE)[0].bits[:: ACCURATE.sub_fingerprint_frames]
     assert len(reference) > 40
     assert error_rate(reference, asked[in_pause]) == pytest.approx(0.5, abs=0.02)
     assert error_rate(stored(ending).bits, stored(ending).bits) == 0
+
+
+def test_pitches_that_share_a_spectrum_are_as_each_alone() -> None:
+    clip = np.random.default_rng(4).normal(0, 0.1, 3 * ACCURATE.sample_rate_hz).astype(np.float32)
+    pitches = (1.0, 1.05, 0.97)
+    together = query_sub_fingerprints(clip, ACCURATE, pitches=pitches, tempo=1.02)
+    for pitch, found in zip(pitches, together, strict=True):
+        (alone,) = query_sub_fingerprints(clip, ACCURATE, pitches=[pitch], tempo=1.02)
+        assert np.array_equal(found.bits, alone.bits)
+    assert not np.array_equal(together[0].bits, together[1].bits)
