@@ -24,7 +24,13 @@ from fingerprintdb.pipeline import process_embeddings, process_landmarks
 from fingerprintdb.source import redact
 from fingerprintdb.store import asset as assets
 from fingerprintdb.store.asset import Claim, Kind
-from fingerprintdb.store.database import Connection, DatabaseUnreachableError, connect, pool
+from fingerprintdb.store.database import (
+    Connection,
+    DatabaseUnreachableError,
+    connect,
+    pool,
+    require_writable,
+)
 from fingerprintdb.store.index import compact_meanwhile, compact_when_due
 from fingerprintdb.store.query import claim_query, fail_query
 from fingerprintdb.store.revision import require_head
@@ -80,6 +86,7 @@ def run_worker(url: str, extractor: Extractor, options: WorkerOptions) -> None:
     """
     with connect(url) as connection:
         require_head(connection)
+        require_writable(connection)
     logging.getLogger("procrastinate.worker").addFilter(_is_news)
     with pool(url, size=options.concurrency) as connections:
         asyncio.run(_serve(url, Jobs(connections, extractor, options)))

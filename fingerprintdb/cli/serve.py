@@ -1,17 +1,14 @@
 """Serves the REST API and the web page, with a worker beside where there is no other."""
 
 import ipaddress
-import logging
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing import get_context
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
 
-from fingerprintdb.cli.logs import log_to_stderr
+from fingerprintdb.cli.beside import WorkerBeside
 from fingerprintdb.cli.output import say
 from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
@@ -101,7 +98,7 @@ def serve(
     with (
         listening,
         Processes(settings.concurrency) as processes,
-        _worker(url, settings, wanted=beside),
+        WorkerBeside(url, settings) if beside else nullcontext(),
     ):
         app = create_app(url, Extractor(settings.max_source_bytes, processes), options)
         server = uvicorn.Server(
@@ -156,42 +153,3 @@ def _has_keys(url: str) -> bool:
 
     with connect(url) as connection:
         return has_keys(connection)
-
-
-@contextmanager
-def _worker(url: str, settings: Settings, *, wanted: bool) -> Iterator[None]:
-    """Run a worker in a process of its own, which ends when the service does."""
-    if not wanted:
-        yield
-        return
-    process = get_context("spawn").Process(target=_work, args=(url, settings), name="worker")
-    process.start()
-    try:
-        yield
-    finally:
-        process.terminate()  # a worker lets running jobs end
-        process.join(SHUTDOWN_SEC)
-        if process.is_alive():
-            process.kill()
-
-
-def _work(url: str, settings: Settings) -> None:
-    """Process jobs, in the worker's process."""
-    from fingerprintdb.extractor import Extractor
-    from fingerprintdb.processes import Processes, die_with_parent
-    from fingerprintdb.worker import WorkerOptions, run_worker
-
-    die_with_parent(signal.SIGTERM)
-    log_to_stderr(settings.log_level, settings.log_format)
-    options = WorkerOptions(
-        concurrency=settings.concurrency,
-        max_attempts=settings.max_attempts,
-        poll_sec=settings.poll_sec,
-        heartbeat_sec=settings.heartbeat_sec,
-        stalled_after_sec=settings.stalled_after_sec,
-    )
-    try:
-        with Processes(options.concurrency) as processes:
-            run_worker(url, Extractor(settings.max_source_bytes, processes), options)
-    except FingerprintError:
-        logging.getLogger(__name__).exception("the worker ended")

@@ -58,31 +58,46 @@ def worker(
         _check(settings)
         return
     url = open_ready(settings)
-    from fingerprintdb.extractor import Extractor
-    from fingerprintdb.processes import Processes
-    from fingerprintdb.worker import QUEUES, WorkerOptions, run_worker
+    from fingerprintdb.worker import QUEUES
 
     wanted = tuple(dict.fromkeys(name.strip() for name in queues.split(",") if name.strip()))
     if not wanted or not set(wanted) <= set(QUEUES):
         raise typer.BadParameter(f"the queues are {', '.join(QUEUES)}", param_hint="--queues")
-    options = WorkerOptions(
-        queues=wanted,
-        concurrency=concurrency or settings.concurrency,
-        max_attempts=settings.max_attempts,
-        poll_sec=settings.poll_sec,
-        heartbeat_sec=settings.heartbeat_sec,
-        stalled_after_sec=settings.stalled_after_sec,
-        wait=not once,
-    )
+    jobs = concurrency or settings.concurrency
     until = "until the queues are empty" if once else "until Ctrl-C"
-    say(f"worker: {', '.join(wanted)}, {options.concurrency} at once, {until}", to_stderr=False)
+    say(f"worker: {', '.join(wanted)}, {jobs} at once, {until}", to_stderr=False)
     if metrics_port is not None:
         from prometheus_client import start_http_server
 
         from fingerprintdb.metrics import REGISTRY
 
         start_http_server(metrics_port, settings.metrics_host, REGISTRY)
-    with Processes(options.concurrency) as processes:
+    work(url, settings, queues=wanted, concurrency=jobs, wait=not once)
+
+
+def work(
+    url: str,
+    settings: Settings,
+    *,
+    queues: tuple[str, ...],
+    concurrency: int,
+    wait: bool = True,
+) -> None:
+    """Process jobs, so many at once, until a signal or, without `wait`, until there are none."""
+    from fingerprintdb.extractor import Extractor
+    from fingerprintdb.processes import Processes
+    from fingerprintdb.worker import WorkerOptions, run_worker
+
+    options = WorkerOptions(
+        queues=queues,
+        concurrency=concurrency,
+        max_attempts=settings.max_attempts,
+        poll_sec=settings.poll_sec,
+        heartbeat_sec=settings.heartbeat_sec,
+        stalled_after_sec=settings.stalled_after_sec,
+        wait=wait,
+    )
+    with Processes(concurrency) as processes:
         run_worker(url, Extractor(settings.max_source_bytes, processes), options)
 
 

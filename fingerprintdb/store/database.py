@@ -152,6 +152,16 @@ def answered() -> Iterator[None]:
         ) from error
 
 
+def require_writable(connection: Connection) -> None:
+    """Raise DatabaseError on a standby, and wherever else nothing can be written."""
+    row = connection.execute("SHOW transaction_read_only").fetchone()
+    if row is not None and row[0] == "on":
+        raise DatabaseError(
+            "nothing can be written here: it is a standby, or the user's transactions only read",
+            "name the primary server in FPDB_DATABASE_URL",
+        )
+
+
 def vector_schema(connection: psycopg.Connection[Any]) -> str:
     """Return the schema that holds pgvector; DatabaseError where it is absent or too old."""
     row = connection.execute(

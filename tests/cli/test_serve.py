@@ -1,5 +1,6 @@
 """serve and key: the service as a process, who may come in, and how it ends."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -30,6 +32,12 @@ def serving(environment, url, *arguments) -> Iterator[tuple[subprocess.Popen, st
             yield process, f"http://127.0.0.1:{port}"
         finally:
             process.kill()
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of a process."""
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(key) for path in found for key in path.read_text().split()]
 
 
 def wait_for(base: str, process: subprocess.Popen, path: str, status: int) -> httpx.Response:
@@ -58,6 +66,12 @@ def test_one_command_takes_a_file_and_finds_it(environment, recordings, tmp_path
         found = httpx.post(f"{base}/predict", files=sent, timeout=30).json()
         assert (found["found"], found["song_id"]) == (True, song["song_id"])
         assert wait_for(base, process, "/api/v1/health", 200).json()["status"] == "ready"
+        # The worker has processes that compute; where it dies, another begins.
+        (worker,) = [key for key in children(process.pid) if children(key)]
+        os.kill(worker, signal.SIGKILL)
+        other = {"file": ("three.mp3", (recordings / "three.mp3").read_bytes())}
+        song = httpx.post(f"{base}/upload", files=other, data={"wait_sec": 60}, timeout=70).json()
+        assert song["status"] == "ready"
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, err)

@@ -35,6 +35,12 @@ def test_the_log_is_json_without_tracebacks(fpdb, library_url, json_lines):
     assert not any("traceback" in line for line in lines)
 
 
+def test_where_nothing_can_be_written_it_does_not_begin(fpdb, library_url):
+    read_only = f"{library_url}&options=-c%20default_transaction_read_only%3Don"
+    run = fpdb(read_only, "worker", "--once")
+    assert (run.returncode, "name the primary server" in run.stderr) == (2, True)
+
+
 def test_an_unknown_queue_is_refused(fpdb, library_url):
     run = fpdb(library_url, "worker", "--queues", "landmark,nothing")
     assert run.returncode == 2
