@@ -17,7 +17,7 @@ from starlette.types import Scope
 from fingerprintdb import __version__
 from fingerprintdb.api import assets, health, listen, media, search, songs, system
 from fingerprintdb.api.access import documented_key
-from fingerprintdb.api.guard import GUARDED, Guard
+from fingerprintdb.api.guard import Guard, is_of_service
 from fingerprintdb.api.journal import Journal
 from fingerprintdb.api.limits import Limits
 from fingerprintdb.api.options import ServiceOptions
@@ -62,7 +62,7 @@ class PageMount(Mount):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Leave the service's paths to its routes."""
-        if scope["type"] == "http" and scope["path"].startswith(GUARDED):
+        if scope["type"] == "http" and is_of_service(scope["path"]):
             return Match.NONE, {}
         return super().matches(scope)
 

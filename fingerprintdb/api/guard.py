@@ -13,8 +13,20 @@ from fingerprintdb.api.problem import ProblemError, problem_of
 from fingerprintdb.api.service import Service
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-GUARDED = ("/api/", "/upload", "/predict", "/metrics")
-OPEN = ("/api/v1/health", "/api/v1/session")
+SHORT_PATHS = frozenset({"/upload", "/predict", "/metrics"})
+OPEN_PATHS = frozenset(
+    {
+        "/api/v1/health",
+        "/api/v1/health/live",
+        "/api/v1/health/ready",
+        "/api/v1/session",
+    }
+)
+
+
+def is_of_service(path: str) -> bool:
+    """Say whether a path is the service's; all others are files of the web page."""
+    return path.startswith("/api/") or path in SHORT_PATHS
 
 
 class Guard:
@@ -73,7 +85,7 @@ class Guard:
 
     async def _caller(self, asked: HTTPConnection) -> Caller:
         path = asked.scope["path"]
-        if not path.startswith(GUARDED) or path.startswith(OPEN):
+        if not is_of_service(path) or path in OPEN_PATHS:
             return ANYBODY
         service: Service = asked.app.state.service
         return await run_in_threadpool(self._admitted, service, secret_of(asked))

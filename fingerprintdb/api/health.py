@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, Field
 
-from fingerprintdb.api.access import COOKIE, Caller, admit, secret_of
+from fingerprintdb.api.access import ANYBODY, COOKIE, Caller, admit, secret_of
 from fingerprintdb.api.problem import ProblemError, documented
 from fingerprintdb.api.scope import Name
 from fingerprintdb.api.service import Database, Served, Service
@@ -70,6 +70,7 @@ class Session(BaseModel):
     """Who the page's requests come from; `collection` is the one that is open, null opens all."""
 
     needs_key: bool
+    has_key: bool = False
     name: str | None = None
     collection: str | None = None
     may_write: bool = False
@@ -117,6 +118,7 @@ def _session(service: Service, connection: Connection, secret: str | None) -> Se
         return Session(needs_key=True)
     return Session(
         needs_key=False,
+        has_key=caller is not ANYBODY,
         name=caller.name,
         collection=caller.collection,
         may_write=caller.may_write,

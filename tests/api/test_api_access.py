@@ -161,6 +161,7 @@ def test_the_page_keeps_its_key_where_no_script_reads_it(
     opened = http.post("/api/v1/session", json={"key": secret})
     assert opened.json() == {
         "needs_key": False,
+        "has_key": True,
         "name": "mine",
         "collection": "mine",
         "may_write": False,

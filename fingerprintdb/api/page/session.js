@@ -4,8 +4,6 @@ import { ask } from "./api.js";
 import { button, element, fill, one } from "./element.js";
 import { foreseen, problemMessage } from "./problem.js";
 
-const ANYBODY = "anybody"; // where no key is needed
-
 /** The session; says `change` when a key was given. */
 export class Session extends EventTarget {
   needsKey = false;
@@ -31,13 +29,12 @@ export class Session extends EventTarget {
   }
 
   #name(told) {
-    const isNamed = !told.needs_key && told.name !== ANYBODY;
     const about = [told.name, told.collection, told.may_write ? null : "may read"].filter(Boolean);
     fill(
       one("#session"),
-      isNamed &&
+      told.has_key &&
         element("span", { class: "quiet who", title: about.join(" · ") }, about.join(" · ")),
-      isNamed && button("Sign out", { class: "button small", onclick: () => this.#leave() }),
+      told.has_key && button("Sign out", { class: "button small", onclick: () => this.#leave() }),
     );
   }
 
