@@ -4,10 +4,12 @@ import os
 import re
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
+BORDER = "-- the next --"
 README = Path(__file__).parents[1] / "README.md"
 STEP = re.compile(r"```sql\n(.*?)\n```\n```text\n(.*?)\n```|(fpdb worker --once)`:", re.DOTALL)
 
@@ -38,16 +40,25 @@ def fpdb(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def results(folder: Path, statements: list[str]) -> list[str]:
+    """Return what `fpdb sql` prints of each statement, in one session: a process takes a second."""
+    arguments = [part for sql in statements for part in ("-c", sql, "-c", f"\\echo {BORDER}")]
+    run = fpdb(folder, "sql", "-v", "ON_ERROR_STOP=1", *arguments)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.split(BORDER)[:-1]
+
+
 def test_the_cookbook_gives_what_it_shows(demo: Path) -> None:
     steps = STEP.findall(README.read_text("utf-8"))
     assert len(steps) >= 15
-    for sql, shown, command in steps:
+    for command, group in groupby(steps, lambda step: step[2]):
         if command:
             assert fpdb(demo, *command.split()[1:]).returncode == 0
             continue
-        run = fpdb(demo, "sql", "-c", sql)
-        assert run.returncode == 0, f"{sql}\n{run.stderr}"
-        assert shape(run.stdout) == shape(shown), sql
+        blocks = list(group)
+        printed = results(demo, [sql for sql, _, _ in blocks])
+        for (sql, shown, _), output in zip(blocks, printed, strict=True):
+            assert shape(output) == shape(shown), sql
 
 
 def test_every_command_and_option_is_in_the_readme() -> None:
