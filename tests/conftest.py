@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from databases import MigratedDatabases, database_named, fresh_database
+from hypothesis import settings
 from library import Library
 from psycopg import sql
 
@@ -21,6 +22,10 @@ from fingerprintdb.store.database import Connection, connect
 from fingerprintdb.store.embedded import open_embedded
 from fingerprintdb.store.model import choose_model
 from fingerprintdb.store.profile import register_profiles
+
+# How long a busy machine takes says nothing of what is tested.
+settings.register_profile("fpdb", deadline=None)
+settings.load_profile("fpdb")
 
 # No test may reach for a model hub.
 os.environ["HF_HUB_OFFLINE"] = "1"

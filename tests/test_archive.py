@@ -208,7 +208,7 @@ def test_compact_is_smaller() -> None:
     assert len(written("compact", one)) < 0.3 * len(written("lines", one))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_landmarks_and_vectors_survive_whatever_they_are(data: st.DataObject) -> None:
     size = data.draw(st.integers(0, 600))
@@ -260,7 +260,7 @@ EXAMPLES = {
 
 
 @both_forms
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_what_is_damaged_anywhere_is_refused(form: str, data: st.DataObject) -> None:
     for bad in damaged(EXAMPLES[form], data.draw):

@@ -57,7 +57,7 @@ NOISE = noise(1, 6)
 WHOLE = find_peaks([NOISE], ACCURATE)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, len(NOISE)), max_size=30))
 def test_cuts_do_not_matter(places: list[int]) -> None:
     assert_equal(find_peaks(cut(NOISE, places), ACCURATE), WHOLE)
@@ -119,7 +119,7 @@ def test_level_does_not_matter(gain: float) -> None:
 
 
 @given(st.floats(60, 4_400))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_tone_peaks_at_its_frequency(frequency_hz: float) -> None:
     found = find_peaks([tone(frequency_hz)], ACCURATE)
     clearest = found.prominences.argmax()

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fingerprintdb.album import SAMPLE_RATE_HZ, pieces
@@ -111,6 +112,7 @@ def test_the_stages_find_the_same_in_a_process_of_its_own(tmp_path: Path) -> Non
     assert (near.sub_fingerprints.bits == far.sub_fingerprints.bits).all()
     assert len(near_segments) == len(far_segments) > 1
     for one, other in zip(near_segments, far_segments, strict=True):
-        assert (one.vector == other.vector).all()
+        # Which BLAS a process has, and with how many threads, is seen in the last digits.
+        np.testing.assert_allclose(one.vector, other.vector, atol=1e-6)
     assert list(here.ms) == list(there.ms)
     assert min(there.ms.values()) > 0

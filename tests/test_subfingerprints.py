@@ -51,7 +51,7 @@ def cut(samples: Samples, places: list[int]) -> Iterator[Samples]:
     yield from np.split(samples, sorted(places))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 20 * RATE_HZ), max_size=8))
 def test_the_bits_do_not_depend_on_how_the_samples_were_cut(places: list[int]) -> None:
     energies = reference_energies(ACCURATE)

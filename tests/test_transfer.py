@@ -118,7 +118,8 @@ def fill(library: Library) -> Landmarks:
     library.connection.execute("SELECT fpdb.compact()")
     # In the delta still, and with a key that comes before its work's.
     library.connection.execute(
-        "SELECT setval(pg_get_serial_sequence('fpdb.asset', 'asset_id'), 900)"
+        "SELECT setval(pg_get_serial_sequence('fpdb.asset', 'asset_id'), max(asset_id) + 900)"
+        " FROM fpdb.asset"
     )
     library.add(
         random_landmarks(rng),
