@@ -70,11 +70,6 @@ class Profile:
         del values["name"]
         return dict(values)
 
-    def differences(self, other: "Profile") -> dict[str, tuple[Any, Any]]:
-        """Return the parameters in which two profiles differ: name → (ours, theirs)."""
-        ours, theirs = self.parameters(), other.parameters()
-        return {key: (ours[key], theirs[key]) for key in ours if ours[key] != theirs[key]}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:

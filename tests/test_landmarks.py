@@ -233,16 +233,12 @@ def test_a_digest_changes_with_every_parameter(name: str) -> None:
     value = getattr(ACCURATE, name)
     other = replace(ACCURATE, **{name: changed(value)})
     assert other.digest != ACCURATE.digest
-    differences = ACCURATE.differences(other)
-    assert list(differences) == [name]
-    ours, theirs = differences[name]
-    assert ours == ACCURATE.parameters()[name]
-    assert theirs == other.parameters()[name] != ours
+    assert other.parameters() == ACCURATE.parameters() | {name: other.parameters()[name]}
 
 
 def test_a_digest_does_not_change_with_the_name() -> None:
     renamed = replace(ACCURATE, name="another")
     assert renamed.digest == ACCURATE.digest
-    assert ACCURATE.differences(renamed) == {}
+    assert renamed.parameters() == ACCURATE.parameters()
     assert len(renamed.digest) == 16
     assert int(renamed.digest, 16) >= 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fingerprintdb.cli.completion import collections
-from fingerprintdb.cli.output import clock, print_json, print_table, say
+from fingerprintdb.cli.output import OneJson, clock, print_json, print_table, say
 from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.progress import Progress
 from fingerprintdb.cli.setup import open_ready
@@ -45,7 +45,7 @@ def bench(
     clients: Annotated[
         str, typer.Option(help="Numbers of clients at once to try, with commas.", metavar="N,…")
     ] = "1,4",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: OneJson = False,
 ) -> None:
     """Measure how well and how fast clips of your own recordings are identified here.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fingerprintdb.cli.completion import collections, content_types
-from fingerprintdb.cli.output import clock, print_json, print_table, say
+from fingerprintdb.cli.output import OneJson, clock, print_json, print_table, say
 from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
 from fingerprintdb.cli.survey import survey
@@ -63,7 +63,7 @@ def calibrate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell what the thresholds would be; change nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: OneJson = False,
 ) -> None:
     """Fit the thresholds on your own recordings, each asked about as if it were not stored.
 

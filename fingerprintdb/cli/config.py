@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import typer
 
-from fingerprintdb.cli.output import print_json, print_table
+from fingerprintdb.cli.output import OneJson, print_json, print_table
 from fingerprintdb.cli.page import examples
 from fingerprintdb.errors import FingerprintError
 from fingerprintdb.secret import SecretFiles
@@ -57,7 +57,7 @@ class Configuration:
 )
 def config(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: OneJson = False,
 ) -> None:
     """Print every setting, its value and where it came from.
 

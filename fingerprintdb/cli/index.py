@@ -4,13 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
-from fingerprintdb.cli.output import print_json, print_table, say
+from fingerprintdb.cli.output import JsonLines, print_json, print_table, say
 from fingerprintdb.cli.page import Commands, examples
 from fingerprintdb.cli.setup import open_ready
 
 FOUND_DAMAGE = 1
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")]
 
 index = Commands(
     name="index",
@@ -22,7 +21,7 @@ index = Commands(
 @examples(
     ("fpdb index status", "A table."),
 )
-def status(context: typer.Context, as_json: AsJson = False) -> None:
+def status(context: typer.Context, as_json: JsonLines = False) -> None:
     """Show runs, sizes, what waits to be packed, what is dead, and what to do.
 
     Only reads.
@@ -42,7 +41,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
 @examples(
     ("fpdb index compact", "Until nothing is due."),
 )
-def compact(context: typer.Context, as_json: AsJson = False) -> None:
+def compact(context: typer.Context, as_json: JsonLines = False) -> None:
     """Pack what is new and merge what is due, in short steps beside everything else.
 
     Workers and `fpdb ingest` do it by themselves. Searches and workers go on meanwhile and find the
@@ -67,7 +66,7 @@ def compact(context: typer.Context, as_json: AsJson = False) -> None:
 @examples(
     ("fpdb index check", "After a disk failed, or a backup was restored."),
 )
-def check(context: typer.Context, as_json: AsJson = False) -> None:
+def check(context: typer.Context, as_json: JsonLines = False) -> None:
     """Read the whole packed index and say what is damaged: exit status 1 if anything is.
 
     Changes nothing; names the assets to reprocess.
@@ -101,7 +100,7 @@ def recall(
     ] = "10,40,100,400",
     samples: Annotated[int, typer.Option(help="Stored vectors to ask.", min=1)] = 100,
     k: Annotated[int, typer.Option("--k", "-k", help="Neighbours of each.", min=1, max=1000)] = 10,
-    as_json: AsJson = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Compare the vector index with an exact scan: the share of true neighbours that it finds.
 

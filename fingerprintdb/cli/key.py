@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from fingerprintdb.cli.completion import collections
-from fingerprintdb.cli.output import print_json, print_table, say
+from fingerprintdb.cli.output import JsonLines, print_json, print_table, say
 from fingerprintdb.cli.page import Commands, examples
 from fingerprintdb.cli.setup import open_ready
 
@@ -54,7 +54,7 @@ def add(
 @examples(("fpdb key list", "Who may do what; no secret is shown."))
 def list_(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """List keys, what they open, and which are revoked.
 

@@ -7,7 +7,7 @@ import typer
 
 from fingerprintdb.cli.completion import collections, content_types
 from fingerprintdb.cli.identify import name_of
-from fingerprintdb.cli.output import clock, print_json, print_table, say
+from fingerprintdb.cli.output import JsonLines, clock, print_json, print_table, say
 from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
 from fingerprintdb.settings import Settings
@@ -17,7 +17,6 @@ AssetIds = Annotated[
     list[int],
     typer.Argument(help="Keys of assets, as `fpdb list` shows them.", metavar="ASSET_ID"),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")]
 
 
 @examples(
@@ -37,7 +36,7 @@ def list_(
         str | None, typer.Option(help="Only where title, artist or URI hold this text.")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Most assets to list.", min=1)] = None,
-    as_json: AsJson = False,
+    as_json: JsonLines = False,
 ) -> None:
     """List assets.
 
@@ -74,7 +73,7 @@ def list_(
 def show(
     context: typer.Context,
     asset_id: Annotated[int, typer.Argument(help="Key of the asset.")],
-    as_json: AsJson = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Show everything known of an asset.
 
@@ -113,7 +112,7 @@ def similar(
             autocompletion=content_types, help="Look among assets of this content type only."
         ),
     ] = None,
-    as_json: AsJson = False,
+    as_json: JsonLines = False,
 ) -> None:
     """List the assets that sound most like one: exit status 1 where there are none.
 

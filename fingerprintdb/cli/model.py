@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fingerprintdb.cli.completion import models
-from fingerprintdb.cli.output import print_json, print_table, say
+from fingerprintdb.cli.output import JsonLines, print_json, print_table, say
 from fingerprintdb.cli.page import Commands, examples
 from fingerprintdb.cli.setup import open_ready
 
@@ -70,7 +70,7 @@ def add(
 )
 def list_(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """List models: state, assets that have its vectors, the share of all, failures, weights.
 

@@ -4,11 +4,14 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from fingerprintdb.errors import FingerprintError
+
+JsonLines = Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")]
+OneJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def print_json(value: Any, *, to_stderr: bool = False) -> None:

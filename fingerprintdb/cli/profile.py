@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from fingerprintdb.cli.completion import profiles
-from fingerprintdb.cli.output import print_json, print_table, say
+from fingerprintdb.cli.output import JsonLines, print_json, print_table, say
 from fingerprintdb.cli.page import Commands, examples
 from fingerprintdb.cli.setup import choose_profile, open_ready
 
@@ -25,7 +25,7 @@ profile = Commands(
 )
 def list_(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """List profiles: state, assets that have it, the share of all, failures.
 

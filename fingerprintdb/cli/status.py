@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fingerprintdb.cli.output import print_json, print_table, say
+from fingerprintdb.cli.output import OneJson, print_json, print_table, say
 from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
 
@@ -16,7 +16,7 @@ from fingerprintdb.cli.setup import open_ready
 def status(
     context: typer.Context,
     failures: Annotated[int, typer.Option(help="Most failures to list, newest first.", min=0)] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: OneJson = False,
 ) -> None:
     """Count assets, jobs and workers exactly, and list failures with their reasons.
 

@@ -7,7 +7,7 @@ import typer
 
 from fingerprintdb.cli.completion import models
 from fingerprintdb.cli.model import Name
-from fingerprintdb.cli.output import print_json, print_table, say
+from fingerprintdb.cli.output import OneJson, print_json, print_table, say
 from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.progress import Progress
 from fingerprintdb.cli.setup import open_ready
@@ -50,7 +50,7 @@ def compare(
     samples: Annotated[
         int, typer.Option(help="Stored segments, or former questions, to ask with.", min=1)
     ] = 200,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+    as_json: OneJson = False,
 ) -> None:
     """Say how far two models agree on what sounds alike, and how well each finds known clips.
 
@@ -112,7 +112,7 @@ def calibrate(
     samples: Annotated[int, typer.Option(help="Most passages to ask about.", min=1)] = 300,
     seed: Annotated[int, typer.Option(help="The same seed asks the same passages.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+    as_json: OneJson = False,
 ) -> None:
     """Learn on your own recordings what a model's similarity is worth, so that it may identify.
 

@@ -130,7 +130,9 @@ def drop_profile(connection: Connection, name: str) -> int:
 def _of_program(name: str) -> str:
     """Return the digest of one of the program's profiles, which its workers can make."""
     if name not in PROFILES:
-        raise DatabaseError(f"there is no profile {name!r}", f"there are {' and '.join(sorted(PROFILES))}")
+        raise DatabaseError(
+            f"there is no profile {name!r}", f"there are {' and '.join(sorted(PROFILES))}"
+        )
     return PROFILES[name].digest
 
 
