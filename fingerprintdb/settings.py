@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from fingerprintdb.secret import SecretFiles
@@ -17,6 +17,12 @@ def _parts(value: object) -> object:
     if not isinstance(value, str):
         return value
     return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _named(sites: tuple[str, ...]) -> tuple[str, ...]:
+    if "*" in sites:
+        raise ValueError("name each site: the pages of all others must not write here")
+    return sites
 
 
 Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts)]
@@ -83,7 +89,7 @@ class Settings(BaseSettings):
     allowed_uris: Texts = Field(
         (), description="What URIs registered over the API may begin with, separated by commas."
     )
-    cors_origins: Texts = Field(
+    cors_origins: Annotated[Texts, AfterValidator(_named)] = Field(
         (), description="Other sites whose pages may call the API, separated by commas."
     )
     allowed_hosts: Texts = Field(

@@ -2,6 +2,17 @@
 -- Who calls it: Postgres, as triggers of fpdb.asset; people call fpdb.reprocess.
 -- What must be true: a job is queued in the transaction that asks for it, and names the revision it is for.
 
+CREATE OR REPLACE FUNCTION fpdb.uri_without_secrets(uri text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- The user goes first: a password may hold the ? or # at which the query is cut.
+    SELECT CASE WHEN uri LIKE '%://%'
+        THEN regexp_replace(regexp_replace(uri, '://[^/]*@', '://'), '[?#].*', '') ELSE uri END
+$$;
+COMMENT ON FUNCTION fpdb.uri_without_secrets(text) IS
+    'A URI without user, password, query and fragment: what may be shown, and searched by those who may not see the rest.';
+
 CREATE OR REPLACE FUNCTION fpdb.asset_before_update() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

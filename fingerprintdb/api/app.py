@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from fastapi.responses import Response
 from starlette.middleware import Middleware
@@ -25,6 +26,8 @@ from fingerprintdb.api.problem import answer_problems, documented
 from fingerprintdb.api.service import Service
 from fingerprintdb.extractor import Extractor
 from fingerprintdb.store.database import pool
+
+SPARE_THREADS = 32
 
 PAGE = Path(__file__).with_name("page")
 
@@ -78,6 +81,8 @@ def create_app(url: str, extractor: Extractor, options: ServiceOptions) -> FastA
             statement_timeout_sec=options.request_timeout_sec,
         ) as connections:
             app.state.service = Service(connections, extractor, options)
+            # Whoever has a connection finds a thread, whatever else goes on.
+            current_default_thread_limiter().total_tokens = options.connections + SPARE_THREADS
             starting = asyncio.create_task(asyncio.to_thread(extractor.start))
             yield
             await starting

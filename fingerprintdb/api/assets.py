@@ -7,7 +7,6 @@ import psycopg
 from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 
 from fingerprintdb.api.access import Caller, Reader, Writer
 from fingerprintdb.api.answers import Asset, AssetPage, Status
@@ -22,6 +21,7 @@ from fingerprintdb.api.scope import (
     Name,
     Text,
     parsed,
+    plain,
 )
 from fingerprintdb.api.service import Database, Served, Service
 from fingerprintdb.store import catalogue, library
@@ -104,38 +104,38 @@ async def create_asset(
     values = {
         "title": title,
         "artist": artist,
-        "collection": caller.scope(collection) or "default",
+        "collection": home(caller, collection),
         "content_type": content_type,
         "metadata": parsed(metadata, "metadata") or {},
     }
-    entry, is_new = await run_in_threadpool(registered, service, values, file, uri)
+    entry, is_new = await registered(service, values, file, uri)
     response.status_code = 201 if is_new else 200
     response.headers["Location"] = f"/api/v1/assets/{entry.asset_id}"
     return Asset.of(await finished(service, entry, wait_sec))
 
 
-def registered(
+def home(caller: Caller, collection: str | None) -> str:
+    """Return where a new asset goes: where it is asked for, else the key's, else default."""
+    where = caller.scope(collection)
+    return "default" if where is None else where
+
+
+async def registered(
     service: Service, values: dict[str, Any], file: UploadFile | None, uri: str | None
 ) -> tuple[Entry, bool]:
-    """Make an asset of a file or a URI; False where the collection has its bytes already."""
-    with service.connection() as connection:
-        if file is not None:
-            return register_upload(connection, service.options, file, values)
-        return register_uri(connection, service.options, str(uri), values)
+    """Make an asset of a file or a URI; False where the collection has it already."""
+    if file is not None:
+        return await service.ask(register_upload, service.options, file, values)
+    return await service.ask(register_uri, service.options, str(uri), values)
 
 
 async def finished(service: Service, entry: Entry, wait_sec: float) -> Entry:
     """Return an asset as it is when workers are done with it, or when the time is over."""
-
-    def read() -> Entry | None:
-        with service.connection() as connection:
-            return catalogue.entry(connection, entry.asset_id, None)
-
     loop = asyncio.get_running_loop()
     deadline_sec = loop.time() + wait_sec
     while entry.status in UNFINISHED and loop.time() < deadline_sec:
         await asyncio.sleep(POLL_SEC)
-        found = await run_in_threadpool(read)
+        found = await service.ask(catalogue.entry, entry.asset_id, None)
         if found is None:
             raise unknown("asset", entry.asset_id)
         entry = found
@@ -171,17 +171,20 @@ def update_asset(
     required(connection, asset_id, caller)
     values = change.model_dump(exclude_unset=True)
     if "metadata" in values:
-        values["metadata"] = Jsonb(values["metadata"])
+        values["metadata"] = Jsonb(plain(values["metadata"], "metadata"))
     if "collection" in values:
         caller.scope(values["collection"])
         library.ensure_collection(connection, values["collection"])
     if "content_type" in values:
         library.require_content_type(connection, values["content_type"])
     if (work_id := values.get("version_of")) is not None:
+        if work_id == asset_id:
+            raise ProblemError(422, "refused", "an asset is no version of itself", "name another")
         required(connection, work_id, caller)
     try:
         entry = catalogue.change(connection, asset_id, values)
     except psycopg.errors.CheckViolation as error:
+        # The trigger's own words: the work is itself a version.
         raise ProblemError(
             422, "refused", error.diag.message_primary or "refused", error.diag.message_hint
         ) from None

@@ -1,8 +1,7 @@
 """Lets in who may come in, before a byte of a body is read."""
 
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -57,8 +56,7 @@ class Guard:
 
     def _require_host(self, asked: HTTPConnection) -> None:
         """A page of another site may have its own name point here (DNS rebinding)."""
-        host = asked.headers.get("host", "").rpartition("@")[2]
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _parsed(f"//{asked.headers.get('host', '')}").hostname or ""
         allowed = self._options.allowed_hosts
         if "*" not in allowed and name not in allowed:
             raise ProblemError(
@@ -75,7 +73,7 @@ class Guard:
         origin = asked.headers.get("origin")
         if origin is None or origin in self._options.cors_origins:
             return
-        if urlsplit(origin).netloc != asked.headers.get("host"):
+        if _parsed(origin).netloc != asked.headers.get("host"):
             raise ProblemError(
                 403,
                 "foreign-origin",
@@ -88,8 +86,12 @@ class Guard:
         if not is_of_service(path) or path in OPEN_PATHS:
             return ANYBODY
         service: Service = asked.app.state.service
-        return await run_in_threadpool(self._admitted, service, secret_of(asked))
+        return await service.ask(admit, secret_of(asked), is_open=self._options.is_open)
 
-    def _admitted(self, service: Service, secret: str | None) -> Caller:
-        with service.connection() as connection:
-            return admit(connection, secret, is_open=self._options.is_open)
+
+def _parsed(url: str) -> SplitResult:
+    """Return the parts of what a client calls itself or this host; of nonsense, none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")

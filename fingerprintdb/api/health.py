@@ -40,9 +40,9 @@ async def live() -> dict[str, str]:
 
 @router.get("/api/v1/health/ready", responses={503: {"model": Health, "description": "Not now."}})
 @router.get("/api/v1/health", responses={503: {"model": Health, "description": "Not now."}})
-def ready(service: Served, response: Response) -> Health:
+async def ready(service: Served, response: Response) -> Health:
     """Say whether searches are answered, and new recordings fingerprinted."""
-    found = _condition(service)
+    found = await _condition(service)
     if found is None or not found.is_schema_current:
         response.status_code = 503
         status: Any = "unavailable"
@@ -58,10 +58,9 @@ def ready(service: Served, response: Response) -> Health:
     )
 
 
-def _condition(service: Service) -> Condition | None:
+async def _condition(service: Service) -> Condition | None:
     try:
-        with service.connection() as connection:
-            return condition(connection)
+        return await service.ask(condition)
     except (psycopg.Error, PoolTimeout):
         return None
 

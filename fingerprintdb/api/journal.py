@@ -1,17 +1,18 @@
-"""Writes a line and a measurement of every request."""
+"""Writes a line and a measurement of every request, and answers what nobody foresaw."""
 
 import logging
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fingerprintdb.api.problem import problem_of
 from fingerprintdb.metrics import REQUEST_SECONDS, REQUESTS
 
 logger = logging.getLogger(__name__)
 
 
 class Journal:
-    """ASGI: logs each request with its status and time, and counts it by route."""
+    """ASGI: logs each request with its status and time, counts it by route, answers every error."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -22,16 +23,20 @@ class Journal:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        status = 500
+        status, is_begun = 500, False
 
         async def noting(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, is_begun = message["status"], True
             await send(message)
 
         try:
             await self._app(scope, receive, noting)
+        except Exception as error:
+            if is_begun:
+                raise
+            await problem_of(error).response()(scope, receive, noting)
         finally:
             elapsed_sec = time.perf_counter() - began
             # The route's pattern, so that keys in paths do not make a series each.

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 from fastapi.websockets import WebSocketState
-from starlette.concurrency import run_in_threadpool
 
 from fingerprintdb.api.access import Caller
 from fingerprintdb.api.answers import FoundAsset, ListenAnswer, ListenProgress, stages_of
@@ -19,6 +18,7 @@ from fingerprintdb.api.service import Service
 from fingerprintdb.listening import Heard, Listener, SoundFormat
 from fingerprintdb.metrics import observe_search
 from fingerprintdb.store import library
+from fingerprintdb.store.database import Connection
 from fingerprintdb.store.match import Scope
 
 END = "end"
@@ -53,7 +53,7 @@ async def listen(
     await socket.accept()
     try:
         scope = Scope(k=k, collection=caller.scope(collection), content_type=content_type)
-        await run_in_threadpool(_require_names, service, collection, content_type)
+        await service.ask(_require_names, collection, content_type)
         talk = _Talk(socket, service, scope, Listener(sound_format, sample_rate, channels))
         await talk.run()
     except WebSocketDisconnect:
@@ -64,12 +64,13 @@ async def listen(
         await socket.close()
 
 
-def _require_names(service: Service, collection: str | None, content_type: str | None) -> None:
-    with service.connection() as connection:
-        if collection is not None:
-            library.require_collection(connection, collection)
-        if content_type is not None:
-            library.require_content_type(connection, content_type)
+def _require_names(
+    connection: Connection, collection: str | None, content_type: str | None
+) -> None:
+    if collection is not None:
+        library.require_collection(connection, collection)
+    if content_type is not None:
+        library.require_content_type(connection, content_type)
 
 
 async def _refuse(socket: WebSocket, error: ProblemError) -> None:
@@ -90,14 +91,18 @@ class _Talk:
     scope: Scope
     listener: Listener
     is_ended: bool = False
+    look_sec: float = 0.0
+    """What the last look took."""
 
     async def run(self) -> None:
         """Listen until it is sure, the client has said `end`, or the time is over."""
-        began = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        # Who sends less than it takes to fill a second of sound is not listened to for ever.
+        latest_sec = loop.time() + self.service.options.max_listen_sec + IDLE_SEC
         taking = asyncio.create_task(self._take())
         arrived_bytes = 0
         try:
-            while not self.is_ended and not taking.done():
+            while not self.is_ended and not taking.done() and loop.time() < latest_sec:
                 await asyncio.sleep(0.1)
                 if self.listener.received_bytes == arrived_bytes:
                     continue
@@ -106,7 +111,7 @@ class _Talk:
                 if heard is None:
                     continue
                 if heard.is_sure:
-                    await self._answer(heard, began)
+                    await self._answer(heard)
                     return
                 await self._send(ListenProgress(heard_sec=heard.heard_sec))
                 if heard.heard_sec >= self.service.options.max_listen_sec:
@@ -115,7 +120,7 @@ class _Talk:
                 taking.result()  # raises what ended it
             heard = await self._look(is_last=True)
             assert heard is not None  # noqa: S101 — the last look always answers
-            await self._answer(heard, began)
+            await self._answer(heard)
         finally:
             taking.cancel()
             await asyncio.gather(taking, return_exceptions=True)
@@ -148,19 +153,17 @@ class _Talk:
                 )
 
     async def _look(self, *, is_last: bool) -> Heard | None:
-        return await run_in_threadpool(self._search, is_last)
+        began = time.perf_counter()
+        heard = await self.service.ask(
+            self.listener.look, self.service.extractor, self.scope, is_last=is_last
+        )
+        self.look_sec = time.perf_counter() - began
+        return heard
 
-    def _search(self, is_last: bool) -> Heard | None:
-        with self.service.connection() as connection:
-            return self.listener.look(
-                connection, self.service.extractor, self.scope, is_last=is_last
-            )
-
-    async def _answer(self, heard: Heard, began: float) -> None:
+    async def _answer(self, heard: Heard) -> None:
         answer = heard.answer
-        elapsed_sec = time.perf_counter() - began
         stages_ms = {stage.name: stage.elapsed_ms for stage in answer.stages}
-        observe_search(answer.verdict, sum(stages_ms.values()) / 1000, stages_ms)
+        observe_search(answer.verdict, self.look_sec, stages_ms)
         logger.info(
             "listened to %.1f s: %s",
             heard.heard_sec,
@@ -174,7 +177,7 @@ class _Talk:
                 heard_sec=heard.heard_sec,
                 matches=[FoundAsset.of(match) for match in answer.matches],
                 stages=stages_of(answer.stages),
-                processing_time_ms=elapsed_sec * 1000,
+                processing_time_ms=self.look_sec * 1000,
             )
         )
 

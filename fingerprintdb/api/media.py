@@ -2,7 +2,7 @@
 
 import mimetypes
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -17,7 +17,6 @@ from fingerprintdb.api.service import Served, Service
 from fingerprintdb.source import local_path
 from fingerprintdb.store import catalogue
 from fingerprintdb.store.catalogue import Entry
-from fingerprintdb.store.database import Connection
 
 router = APIRouter(prefix="/api/v1/assets", tags=["assets"])
 
@@ -38,10 +37,9 @@ _HEADERS = {
         **documented(404, 416, 422),
     },
 )
-def play(service: Served, request: Request, caller: Reader, asset_id: AssetId) -> Response:
+async def play(service: Served, request: Request, caller: Reader, asset_id: AssetId) -> Response:
     """Return a recording's file, or the range of it that is asked for."""
-    with service.connection() as connection:
-        entry = required(connection, asset_id, caller)
+    entry = await service.ask(required, asset_id, caller)
     headers = _HEADERS | {"Content-Type": _media_type(entry)}
     if entry.content_bytes is not None:
         return _content(service, entry, request.headers.get("range"), headers)
@@ -60,42 +58,39 @@ def _content(
     service: Service, entry: Entry, wanted: str | None, headers: dict[str, str]
 ) -> Response:
     size = entry.content_bytes or 0
-    first, last = _range(wanted, size)
+    part = _range(wanted, size)
+    first, last = part or (0, size - 1)
     headers = headers | {"Content-Length": str(last - first + 1)}
-    status = 200
-    if wanted is not None:
+    if part is not None:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-        status = 206
+    status = 200 if part is None else 206
     return StreamingResponse(_parts(service, entry.asset_id, first, last), status, headers)
 
 
-def _parts(service: Service, asset_id: int, first: int, last: int) -> Iterator[bytes]:
+async def _parts(service: Service, asset_id: int, first: int, last: int) -> AsyncIterator[bytes]:
     """Yield a range a mebibyte at a time, with no connection held while the browser reads."""
     while first <= last:
-        with service.connection() as connection:
-            part = _part(connection, asset_id, first, last)
+        size = min(MEBIBYTE, last - first + 1)
+        part = await service.ask(catalogue.content_part, asset_id, first, size)
         if not part:
             return
         yield part
         first += len(part)
 
 
-def _part(connection: Connection, asset_id: int, first: int, last: int) -> bytes:
-    return catalogue.content_part(connection, asset_id, first, min(MEBIBYTE, last - first + 1))
+def _range(wanted: str | None, size: int) -> tuple[int, int] | None:
+    """Return the first and the last byte of a Range header; None asks for the whole.
 
-
-def _range(wanted: str | None, size: int) -> tuple[int, int]:
-    """Return the first and the last byte of a Range header (RFC 9110, one range)."""
-    if wanted is None:
-        return 0, size - 1
-    found = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted.strip())
+    What is not one range of bytes is left out of account, as RFC 9110 (14.2) allows.
+    """
+    found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", (wanted or "").strip())
     first, last = found.groups() if found else ("", "")
     if first:
         begin, end = int(first), min(int(last) if last else size - 1, size - 1)
     elif last:
         begin, end = max(0, size - int(last)), size - 1
     else:
-        begin, end = 1, 0
+        return None
     if begin > end:
         raise ProblemError(
             416,

@@ -7,12 +7,13 @@ from typing import Any
 
 import psycopg
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
+from starlette.websockets import WebSocket
 
 from fingerprintdb.audio import AudioError
 from fingerprintdb.embedding import ModelError
@@ -132,7 +133,7 @@ def problem_of(error: Exception) -> ProblemError:
     for kind, status, name in _EXPECTED:
         if isinstance(error, kind):
             return ProblemError(status, name, error.message, error.remedy or None)
-    if isinstance(error, RequestValidationError):
+    if isinstance(error, RequestValidationError | WebSocketRequestValidationError):
         where = [{"where": list(at["loc"]), "what": at["msg"]} for at in error.errors()]
         detail = "; ".join(f"{'.'.join(map(str, at['where']))}: {at['what']}" for at in where)
         return ProblemError(422, "invalid-request", detail, "see /openapi.json", errors=where)
@@ -181,6 +182,10 @@ def answer_problems(app: FastAPI, routers: Iterable[APIRouter]) -> None:
             }
         return problem.response()
 
+    async def denied(socket: WebSocket, error: Exception) -> None:
+        await socket.send_denial_response(problem_of(error).response())
+
+    app.add_exception_handler(WebSocketRequestValidationError, denied)
     for kind in (HTTPException, RequestValidationError, FingerprintError, psycopg.Error):
         app.add_exception_handler(kind, answered)
     app.add_exception_handler(PoolTimeout, answered)

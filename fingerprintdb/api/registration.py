@@ -1,8 +1,8 @@
 """Makes an asset of what was sent: a file, whose bytes go to the database, or a URI."""
 
-import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from fastapi import UploadFile
 from psycopg.types.json import Jsonb
@@ -12,6 +12,7 @@ from fingerprintdb.api.problem import ProblemError
 from fingerprintdb.api.upload import content_of, name_of, received
 from fingerprintdb.audio import probe
 from fingerprintdb.pipeline import titles
+from fingerprintdb.source import SourceError, local_path
 from fingerprintdb.store import catalogue, library
 from fingerprintdb.store.catalogue import Entry
 from fingerprintdb.store.database import Connection
@@ -49,11 +50,10 @@ def register_uri(
 ) -> tuple[Entry, bool]:
     """Register what workers are to fetch; ProblemError 403 where the service does not allow it."""
     if not is_allowed(uri, options.allowed_uris):
-        allowed = ", ".join(options.allowed_uris) or "no URIs at all"
         raise ProblemError(
             403,
             "forbidden-uri",
-            f"new assets may name {allowed}",
+            "this service does not register that URI",
             "upload the file, or start the service with --allow-uri PREFIX",
         )
     library.require_content_type(connection, values["content_type"])
@@ -64,29 +64,35 @@ def register_uri(
 def is_allowed(uri: str, prefixes: tuple[str, ...]) -> bool:
     """Say whether a URI lies below one of the prefixes, as its reader will understand it.
 
-    A local path is compared as the real path that it leads to; a URL whose path climbs, or whose
-    host is not the prefix's whole host, is not below it.
+    A local path, also as file://, is compared as the real path that it leads to. A URL is below a
+    prefix of its own scheme and host, down to a whole folder; one that climbs, hides a slash or
+    names a chain of readers is below none.
     """
-    if re.match(r"^[a-zA-Z][a-zA-Z0-9+.-]+:", uri) is None:
-        try:
-            path = Path(uri).expanduser().resolve()
-        except (OSError, RuntimeError, ValueError):
-            return False
-        local = [prefix for prefix in prefixes if "://" not in prefix]
-        return any(path.is_relative_to(Path(prefix).expanduser().resolve()) for prefix in local)
-    if (
-        "://" not in uri
-        or "::" in uri
-        or "\\" in uri
-        or "/../" in f"{uri.lower()}/".replace("%2e", ".")
-    ):
+    if not uri.isprintable() or "::" in uri or "\\" in uri:
         return False
-    return any(_is_below(uri, prefix) for prefix in prefixes if "://" in prefix)
+    try:
+        path = local_path(uri)
+        if path is not None:
+            return any(_holds(prefix, path) for prefix in prefixes)
+        return any(_is_below(urlsplit(uri), urlsplit(prefix)) for prefix in prefixes)
+    except (OSError, RuntimeError, ValueError, SourceError):
+        return False
 
 
-def _is_below(uri: str, prefix: str) -> bool:
-    if not uri.startswith(prefix):
+def _holds(prefix: str, path: Path) -> bool:
+    folder = local_path(prefix) if prefix else None
+    return folder is not None and path.resolve().is_relative_to(folder.expanduser().resolve())
+
+
+def _is_below(parts: SplitResult, prefix: SplitResult) -> bool:
+    if not (prefix.scheme and parts.netloc) or prefix.scheme != parts.scheme:
         return False
-    scheme_end = prefix.index("://") + 3
-    is_host_whole = len(prefix) == scheme_end or "/" in prefix[scheme_end:]
-    return is_host_whole or uri[len(prefix) : len(prefix) + 1] in {"/", ""}
+    if prefix.netloc not in {"", parts.netloc}:
+        return False
+    # Twice, as what decodes may decode again; and readers drop what is no text.
+    path = unquote(unquote(parts.path))
+    climbs = {".", ".."} & set(path.split("/")) or not path.isprintable()
+    if climbs or path.count("/") != parts.path.count("/") or "\\" in path:
+        return False
+    folder = prefix.path.rstrip("/")
+    return parts.path == prefix.path or parts.path.startswith(f"{folder}/")

@@ -12,6 +12,9 @@ from fingerprintdb.api.service import Database
 from fingerprintdb.store import library
 from fingerprintdb.store.match import Scope
 
+DEEPEST = 32
+"""Levels of metadata; at some 250 those who write JSON give up, and with them a whole page."""
+
 # What Postgres' text cannot hold.
 NO_NUL = r"^[^\x00]*$"
 
@@ -45,17 +48,26 @@ def parsed(text: str | None, name: str) -> dict[str, Any] | None:
         raise ProblemError(
             422, "invalid-request", f"{name} is not a JSON object", 'write it as {"key": "value"}'
         )
-    return value
+    return plain(value, name)
+
+
+def plain(value: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a JSON object that every reader can read; ProblemError 422 where it nests too deep."""
+    level: list[Any] = [value]
+    for _ in range(DEEPEST):
+        inner = [list(v.values()) if isinstance(v, dict) else v for v in level]
+        level = [v for values in inner if isinstance(values, list) for v in values]
+        if not level:
+            return value
+    raise ProblemError(
+        422, "invalid-request", f"{name} nests deeper than {DEEPEST} levels", "make it flatter"
+    )
 
 
 def search_scope(
     caller: Reader,
     connection: Database,
     k: K = 10,
-    min_confidence: Annotated[
-        float | None,
-        Query(ge=0, le=1, description="Least confidence; default: the content type's threshold."),
-    ] = None,
     collection: Collection = None,
     content_type: ContentType = None,
     metadata: Metadata = None,
@@ -68,7 +80,6 @@ def search_scope(
         library.require_content_type(connection, content_type)
     return Scope(
         k=k,
-        min_confidence=min_confidence,
         collection=where,
         content_type=content_type,
         metadata=parsed(metadata, "metadata"),
@@ -76,3 +87,7 @@ def search_scope(
 
 
 Where = Annotated[Scope, Depends(search_scope)]
+MinConfidence = Annotated[
+    float | None,
+    Query(ge=0, le=1, description="Least confidence; default: the content type's threshold."),
+]

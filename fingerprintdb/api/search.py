@@ -1,6 +1,7 @@
 """Searches: by a clip, by a sentence, by a stored recording."""
 
 import time
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, File, Query, UploadFile
@@ -16,7 +17,16 @@ from fingerprintdb.api.answers import (
 )
 from fingerprintdb.api.evidence import shown
 from fingerprintdb.api.problem import documented, unknown
-from fingerprintdb.api.scope import AssetId, Name, Where
+from fingerprintdb.api.scope import (
+    AssetId,
+    Collection,
+    ContentType,
+    K,
+    MinConfidence,
+    Name,
+    Where,
+    search_scope,
+)
 from fingerprintdb.api.service import Database, Served, Service
 from fingerprintdb.api.upload import received
 from fingerprintdb.extraction import Timings
@@ -37,6 +47,7 @@ def search(
     connection: Database,
     scope: Where,
     file: Clip,
+    min_confidence: MinConfidence = None,
     landmarks_only: Annotated[
         bool, Query(description="Ask no embedding model, which is quicker.")
     ] = False,
@@ -46,6 +57,7 @@ def search(
 ) -> SearchAnswer:
     """Say which recording a clip is from, and where in it."""
     began = time.perf_counter()
+    scope = replace(scope, min_confidence=min_confidence)
     found = _identified(
         service, connection, scope, file, with_vectors=not landmarks_only, explain=explain
     )
@@ -53,9 +65,16 @@ def search(
 
 
 @router.post("/predict", responses=documented(413, 422))
-def predict(service: Served, connection: Database, scope: Where, file: Clip) -> Prediction:
+def predict(
+    service: Served,
+    connection: Database,
+    scope: Where,
+    file: Clip,
+    min_confidence: MinConfidence = None,
+) -> Prediction:
     """Say in short which song a clip is from."""
     began = time.perf_counter()
+    scope = replace(scope, min_confidence=min_confidence)
     matches = _identified(service, connection, scope, file).answer.matches
     elapsed_ms = (time.perf_counter() - began) * 1000
     if not matches:
@@ -90,11 +109,17 @@ def search_text(
 
 @router.get("/api/v1/similar/{asset_id}", responses=documented(404, 422))
 def similar(
-    connection: Database, caller: Reader, scope: Where, asset_id: AssetId
+    connection: Database,
+    caller: Reader,
+    asset_id: AssetId,
+    k: K = 10,
+    collection: Collection = None,
+    content_type: ContentType = None,
 ) -> list[SimilarAsset]:
     """List the recordings that sound most like a stored one."""
     if catalogue.entry(connection, asset_id, caller.collection) is None:
         raise unknown("asset", asset_id)
+    scope = search_scope(caller, connection, k, collection, content_type)
     found = similar_assets(connection, asset_id, scope=scope)
     return [SimilarAsset.model_validate(row) for row in found]
 

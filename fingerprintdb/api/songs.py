@@ -3,11 +3,18 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Response, UploadFile
-from starlette.concurrency import run_in_threadpool
 
 from fingerprintdb.api.access import Reader, Writer
 from fingerprintdb.api.answers import Song, SongPage, UploadedSong
-from fingerprintdb.api.assets import Before, Limit, finished, list_assets, registered, required
+from fingerprintdb.api.assets import (
+    Before,
+    Limit,
+    finished,
+    home,
+    list_assets,
+    registered,
+    required,
+)
 from fingerprintdb.api.problem import documented
 from fingerprintdb.api.scope import AssetId, Collection, Name, Text
 from fingerprintdb.api.service import Database, Served
@@ -59,11 +66,11 @@ async def upload(
     values: dict[str, Any] = {
         "title": title,
         "artist": artist,
-        "collection": caller.scope(collection) or "default",
+        "collection": home(caller, collection),
         "content_type": "music",
         "metadata": {},
     }
-    entry, is_new = await run_in_threadpool(registered, service, values, file, None)
+    entry, is_new = await registered(service, values, file, None)
     response.status_code = 201 if is_new else 200
     entry = await finished(service, entry, wait_sec)
     return UploadedSong(

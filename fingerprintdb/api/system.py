@@ -1,9 +1,7 @@
 """What the library holds, and what Prometheus reads."""
 
-import psycopg
 from fastapi import APIRouter, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, Field
 
 from fingerprintdb import __version__
@@ -15,8 +13,6 @@ from fingerprintdb.store import catalogue
 from fingerprintdb.store.condition import Counts, counts
 from fingerprintdb.store.gauges import read_gauges
 
-SESSION_SEC = 30 * 24 * 3600
-
 router = APIRouter(tags=["system"])
 
 
@@ -25,7 +21,7 @@ class Limits(BaseModel):
 
     max_upload_bytes: int
     max_listen_sec: float
-    allowed_uris: list[str]
+    takes_uris: bool = Field(description="Whether some URIs may be registered.")
 
 
 class Stats(BaseModel):
@@ -68,17 +64,12 @@ def stats(service: Served, connection: Database, caller: Reader) -> Stats:
         limits=Limits(
             max_upload_bytes=options.max_upload_bytes,
             max_listen_sec=options.max_listen_sec,
-            allowed_uris=list(options.allowed_uris),
+            takes_uris=bool(options.allowed_uris),
         ),
     )
 
 
 @router.get("/metrics", response_class=Response, responses=documented(403))
-def metrics(service: Served, _: Overseer) -> Response:
-    """Return what Prometheus reads; the database's gauges are missing while it is away."""
-    try:
-        with service.connection() as connection:
-            gauges = read_gauges(connection)
-    except (psycopg.Error, PoolTimeout):
-        gauges = []
-    return Response(exposition(gauges), media_type=CONTENT_TYPE_LATEST)
+def metrics(connection: Database, _: Overseer) -> Response:
+    """Return what Prometheus reads: of this process, and of the database."""
+    return Response(exposition(read_gauges(connection)), media_type=CONTENT_TYPE_LATEST)

@@ -42,13 +42,12 @@ def list_(
 
     In the order in which they came. Only reads.
     """
+    from fingerprintdb.store.catalogue import Filter, listing
     from fingerprintdb.store.database import connect
-    from fingerprintdb.store.library import listing
 
     with connect(open_ready(context.obj.settings)) as connection:
-        found = listing(
-            connection, collection=collection, status=status, search=search, limit=limit
-        )
+        wanted = Filter(collection=collection, status=status, search=search)
+        found = listing(connection, wanted, limit=limit)
     if as_json:
         for asset in found:
             print_json(asset)

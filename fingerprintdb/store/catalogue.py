@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
-from fingerprintdb.store.asset import find_same, lock_content
+from fingerprintdb.store.asset import find_same, find_uri, lock_content
 from fingerprintdb.store.database import Connection
 from fingerprintdb.warp import AS_RECORDED
 
@@ -72,21 +72,33 @@ CONDITIONS = (
     " AND (%(content_type)s::text IS NULL OR content_type = %(content_type)s)"
     " AND (%(status)s::text IS NULL OR status = %(status)s)"
     " AND (%(metadata)s::jsonb IS NULL OR metadata @> %(metadata)s)"
-    " AND (%(search)s::text IS NULL OR strpos(lower(concat_ws(' ', title, artist, uri)),"
-    "      lower(%(search)s)) > 0)"
+    " AND (%(search)s::text IS NULL OR strpos(lower(concat_ws(' ', title, artist,"
+    "      fpdb.uri_without_secrets(uri))), lower(%(search)s)) > 0)"
 )
 
 
 def page(
     connection: Connection, wanted: Filter, *, limit: int, before: int | None = None
 ) -> list[Entry]:
-    """Return the newest assets, or the newest of those with keys before one."""
+    """Return the newest assets, or the newest of those with keys before one, newest first."""
     with connection.cursor(row_factory=class_row(Entry)) as cursor:
         return cursor.execute(
             f"SELECT {COLUMNS} FROM fpdb.asset WHERE"  # noqa: S608 — constants
             f" (%(before)s::bigint IS NULL OR asset_id < %(before)s) AND {CONDITIONS}"
             " ORDER BY asset_id DESC LIMIT %(limit)s".encode(),
             wanted.values() | {"before": before, "limit": limit},
+        ).fetchall()
+
+
+def listing(
+    connection: Connection, wanted: Filter, *, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Return what a list shows of assets, in order of key."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "SELECT asset_id, title, artist, collection, content_type, duration_sec, status, uri,"  # noqa: S608 — constants
+            f" error FROM fpdb.asset WHERE {CONDITIONS} ORDER BY asset_id LIMIT %(limit)s".encode(),
+            wanted.values() | {"limit": limit},
         ).fetchall()
 
 
@@ -110,22 +122,29 @@ def entry(connection: Connection, asset_id: int, collection: str | None) -> Entr
 
 
 def add(connection: Connection, values: dict[str, Any]) -> tuple[Entry, bool]:
-    """Insert an asset, whose jobs are queued with it; False where its bytes were there before.
+    """Insert an asset, whose jobs are queued with it; False where it was there before.
 
-    `values` are columns of fpdb.asset; those with a `sha256` are compared in their collection.
+    `values` are columns of fpdb.asset. The same bytes (`sha256`) and the same URI are in a
+    collection once.
     """
+    collection, uri, digest = values["collection"], values.get("uri", ""), values.get("sha256")
     with connection.transaction():
-        digest = values.get("sha256")
+        lock_content(connection, collection, digest or uri)
         if digest is not None:
-            lock_content(connection, values["collection"], digest)
-            same = find_same(connection, values["collection"], digest, "", AS_RECORDED)
-            if same is not None:
-                found = entry(connection, same["asset_id"], None)
-                assert found is not None  # noqa: S101 — the lock is held
+            same = find_same(connection, collection, digest, "", AS_RECORDED)
+        else:
+            same = find_uri(connection, collection, uri, AS_RECORDED)
+        if same is not None:
+            found = entry(connection, same["asset_id"], None)
+            if found is not None:  # None: it was deleted meanwhile
                 return found, False
         statement = sql.SQL("INSERT INTO fpdb.asset ({}) VALUES ({}) RETURNING {}").format(
             sql.SQL(", ").join(map(sql.Identifier, values)),
-            sql.SQL(", ").join(map(sql.Placeholder, values)),
+            # As text, bytes would be twice as many.
+            sql.SQL(", ").join(
+                sql.Placeholder(name, "b" if isinstance(value, bytes) else "s")
+                for name, value in values.items()
+            ),
             sql.SQL(COLUMNS),
         )
         with connection.cursor(row_factory=class_row(Entry)) as cursor:

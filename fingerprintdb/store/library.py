@@ -71,7 +71,9 @@ def queue(
 
 
 def ensure_collection(connection: Connection, name: str) -> None:
-    """Make a collection where there is none of this name."""
+    """Make a collection where there is none of this name; DatabaseError where that is empty."""
+    if not name.strip():
+        raise DatabaseError("a collection needs a name", "name one: --collection NAME")
     connection.execute(
         "INSERT INTO fpdb.collection (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,)
     )
@@ -116,30 +118,6 @@ def reprocess(
         "SELECT fpdb.reprocess(%s, only_failed => %s)", (asset_ids, only_failed)
     ).fetchone()
     return int(row[0]) if row else 0
-
-
-LIST_COLUMNS = "asset_id, title, artist, collection, content_type, duration_sec, status, uri, error"
-
-
-def listing(
-    connection: Connection,
-    *,
-    collection: str | None = None,
-    status: str | None = None,
-    search: str | None = None,
-    limit: int | None = None,
-) -> list[dict[str, Any]]:
-    """Return assets in order of key; `search` is part of a title, an artist or a URI."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(
-            f"SELECT {LIST_COLUMNS} FROM fpdb.asset"  # noqa: S608 — a constant
-            " WHERE (%(collection)s::text IS NULL OR collection = %(collection)s)"
-            " AND (%(status)s::text IS NULL OR status = %(status)s)"
-            " AND (%(search)s::text IS NULL OR strpos(lower(concat_ws(' ', title, artist, uri)),"
-            "      lower(%(search)s)) > 0)"
-            " ORDER BY asset_id LIMIT %(limit)s".encode(),
-            {"collection": collection, "status": status, "search": search, "limit": limit},
-        ).fetchall()
 
 
 def show(connection: Connection, asset_id: int) -> dict[str, Any] | None:

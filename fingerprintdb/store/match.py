@@ -109,7 +109,10 @@ def propose(
     """Return what speaks for any asset, sure or not, best first, and the postings read."""
     statement = (
         "SELECT e.*, d.coefficient AS spread, a.uri, a.title, a.artist,"
-        " a.pitch, a.tempo, w.asset_id AS work_id, w.title AS work_title"
+        " a.pitch, a.tempo, w.asset_id AS work_id,"
+        # Who looks into one collection learns no title of another.
+        " CASE WHEN %(collection)s::text IS NULL OR w.collection = %(collection)s"
+        "  THEN w.title END AS work_title"
         " FROM fpdb.evidence(%(hashes)s, %(frames)s, %(bits)b, %(vectors)s::vector[],"
         "  %(starts)s::float8[], %(digest)s, NULL, %(collection)s,"
         "  %(content_type)s, %(metadata)s, %(exclude)s, %(tempo)s, %(searches)s, %(postings)s,"

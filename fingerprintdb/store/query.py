@@ -52,7 +52,7 @@ def answered_clips(connection: Connection, most: int) -> list[AnsweredClip]:
 
 def claim_query(connection: Connection, query_id: int) -> Query | None:
     """Mark a query as being processed; None where it was deleted or answered."""
-    with connection.cursor(row_factory=class_row(Query)) as cursor:
+    with connection.cursor(binary=True, row_factory=class_row(Query)) as cursor:
         return cursor.execute(
             "UPDATE fpdb.query SET status = 'processing'"
             " WHERE query_id = %s AND status IN ('queued', 'processing')"

@@ -119,6 +119,21 @@ def test_a_key_of_one_collection_opens_that_alone(
         assert asset["asset_id"] == stored[0]
 
 
+def test_titles_of_works_elsewhere_are_not_told(
+    http: httpx.Client,
+    keys: dict[str, dict[str, str]],
+    stored: list[int],
+    recordings: Recordings,
+    database: Connection,
+) -> None:
+    with_work = "UPDATE fpdb.asset SET version_of = %s WHERE asset_id = %s"
+    database.execute(with_work, (stored[1], stored[0]))
+    for name, title in (("mine", None), ("reader", recordings.titles[1])):
+        found = http.post("/api/v1/search", files=sent(recordings.clip), headers=keys[name]).json()
+        assert found["matches"][0]["work_title"] == title
+    database.execute(with_work, (None, stored[0]))
+
+
 def test_a_key_that_reads_does_not_write(
     http: httpx.Client, keys: dict[str, dict[str, str]], stored: list[int], recordings: Recordings
 ) -> None:
@@ -184,6 +199,13 @@ def test_pages_of_other_sites_may_not_write(
     own = keys["writer"] | {"Origin": str(http.base_url).rstrip("/")}
     answer = http.post("/api/v1/search", files=sent(recordings.clip), headers=own)
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{"Host": "["}, {"Origin": "http://["}])
+def test_names_that_are_none_are_refused(http: httpx.Client, headers: dict[str, str]) -> None:
+    answer = http.post("/api/v1/search", headers=headers)
+    assert answer.status_code in {401, 403}
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 def test_sites_and_names_that_are_allowed(

@@ -1,5 +1,6 @@
 """The library over HTTP: adding, listing, changing, removing and playing recordings."""
 
+import json
 from pathlib import Path
 
 import httpx
@@ -152,6 +153,8 @@ def test_titles_and_metadata_change_and_nothing_is_reprocessed(
         {"metadata": []},
         {"content_type": "noise"},
         {"collection": ""},
+        {"collection": " "},
+        {"metadata": json.loads('{"a":' * 40 + "1" + "}" * 40)},
         {"version_of": 0},
     ],
 )
@@ -189,7 +192,9 @@ def test_recordings_are_played_from_the_middle(
         part = http.get(path, headers={"Range": header})
         assert (part.status_code, part.content) == (206, whole[first:last]), header
         assert part.headers["content-range"] == f"bytes {first}-{last - 1}/{len(whole)}"
-    for header in (f"bytes={len(whole)}-", "bytes=9-3", "lines=1-2", "bytes=-"):
+    for header in ("lines=1-2", "bytes=-", "bytes=0-1,4-5", f"bytes=0-{'9' * 5000}"):
+        assert http.get(path, headers={"Range": header}).status_code == 200, header[:20]
+    for header in (f"bytes={len(whole)}-", "bytes=9-3"):
         refused = http.get(path, headers={"Range": header})
         assert refused.status_code == 416
         assert refused.headers["content-range"] == f"bytes */{len(whole)}"
@@ -227,6 +232,14 @@ def test_uris_are_registered_where_the_service_allows_them(
         )
         assert answer.status_code == 201
         assert answer.json()["uri"] == str(recordings.files[1])
+        again = other.post(
+            "/api/v1/assets", data={"uri": str(recordings.files[1]), "collection": "by uri"}
+        )
+        assert again.status_code == 200
+        assert again.json()["asset_id"] == answer.json()["asset_id"]
+        told = other.post("/api/v1/assets", data={"uri": "/etc/passwd"})
+        assert str(recordings.folder) not in told.text
+        assert other.get("/api/v1/stats").json()["limits"]["takes_uris"] is True
         other.delete(f"/api/v1/assets/{answer.json()['asset_id']}")
 
 
@@ -249,12 +262,22 @@ def test_uris_are_registered_where_the_service_allows_them(
         ("simplecache::https://host.example/a.mp3", False),
         ("zip://x.wav::/etc/a.zip", False),
         ("data:audio/wav;base64,AAAA", False),
+        ("/etc/passwd::http://../music/y", False),
+        ("file:///music/a.mp3", True),
+        ("file:///music/..%2fetc/passwd", False),
+        ("file:///music/%2e%2e/etc/passwd", False),
+        ("https://host.example/..%2fb.mp3", False),
+        ("https://host.example/%252e%252e/b.mp3", False),
+        ("https://host.example/.\t./b.mp3", False),
+        ("https://host.example/..?x", False),
+        ("https://user:word@host.example/a.mp3", False),
+        ("HTTPS://host.example/a.mp3", True),
         ("", False),
         ("/music/\0", False),
     ],
 )
 def test_what_lies_below_a_prefix(uri: str, allowed: bool) -> None:
-    prefixes = ("/music", "https://host.example", "s3://bucket/in/")
+    prefixes = ("/music", "https://host.example", "s3://bucket/in/", "")
     assert is_allowed(uri, prefixes) is allowed
 
 
@@ -267,6 +290,18 @@ def test_a_name_that_is_html_stays_text(http: httpx.Client, recordings: Recordin
     assert played.headers["x-content-type-options"] == "nosniff"
     assert "sandbox" in played.headers["content-security-policy"]
     http.delete(f"/api/v1/assets/{asset['asset_id']}")
+
+
+def test_what_is_not_shown_is_not_searched(http: httpx.Client, database: Connection) -> None:
+    uri = "https://user:hunter2@host.example/a#b.mp3?signature=dead"
+    row = database.execute(
+        "INSERT INTO fpdb.asset (uri) VALUES (%s) RETURNING asset_id", (uri,)
+    ).fetchone()
+    assert row is not None
+    for text, expected in (("host.example/a", 1), ("hunter2", 0), ("signature", 0), ("user", 0)):
+        assert http.get("/api/v1/assets", params={"search": text}).json()["total"] == expected
+    assert http.get(f"/api/v1/assets/{row[0]}").json()["uri"] == "https://host.example/a"
+    http.delete(f"/api/v1/assets/{row[0]}")
 
 
 def test_limits_are_those_of_the_options(http: httpx.Client) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from threading import Thread
 from urllib.parse import urlsplit
 
@@ -11,9 +12,9 @@ import httpx
 import psycopg
 import pytest
 from psycopg import sql
-from service import OPTIONS, Recordings, sent
+from service import OPTIONS, Recordings, sent, served
 
-from fingerprintdb.store.database import Connection
+from fingerprintdb.store.database import Connection, connect
 
 
 def raw(base: str) -> socket.socket:
@@ -181,14 +182,39 @@ def test_a_database_that_is_away_and_comes_back(
     assert http.post("/api/v1/search", files=sent(recordings.clip)).json()["found"]
 
 
-def test_many_clients_at_once_are_all_answered(
-    service: str, recordings: Recordings, stored: list[int]
+def test_more_clients_than_threads_are_all_answered(
+    library_url: str, recordings: Recordings, stored: list[int]
 ) -> None:
-    async def ask() -> list[int]:
-        async with httpx.AsyncClient(base_url=service, timeout=60) as client:
-            answers = await asyncio.gather(
-                *(client.post("/predict", files=sent(recordings.clip)) for _ in range(32))
+    async def ask(base: str) -> tuple[list[int], list[int]]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=base, timeout=60, limits=limits) as client:
+            lists = asyncio.gather(*(client.get("/api/v1/assets") for _ in range(150)))
+            clips = asyncio.gather(
+                *(client.post("/predict", files=sent(recordings.clip)) for _ in range(16))
             )
-        return [answer.json()["song_id"] for answer in answers]
+            return [answer.status_code for answer in await lists], [
+                answer.json()["song_id"] for answer in await clips
+            ]
 
-    assert asyncio.run(ask()) == [stored[0]] * 32
+    with served(library_url, replace(OPTIONS, connections=2, request_timeout_sec=60)) as base:
+        lists, clips = asyncio.run(ask(base))
+    assert lists == [200] * 150
+    assert clips == [stored[0]] * 16
+
+
+def test_who_waits_too_long_is_told_that_others_are_served(
+    library_url: str, stored: list[int]
+) -> None:
+    async def ask(base: str) -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=base, timeout=60) as client:
+            asked = [client.get("/api/v1/stats") for _ in range(3)]
+            return list(await asyncio.gather(*asked))
+
+    options = replace(OPTIONS, connections=1, request_timeout_sec=1)
+    with served(library_url, options) as base, connect(library_url) as holder:
+        holder.execute("BEGIN")
+        holder.execute("LOCK TABLE fpdb.collection IN ACCESS EXCLUSIVE MODE")
+        answers = asyncio.run(ask(base))
+    kinds = {answer.json()["type"].rpartition(":")[2] for answer in answers}
+    assert kinds <= {"busy", "too-slow"}
+    assert "busy" in kinds

@@ -132,8 +132,10 @@ def test_other_messages_are_a_problem(address: str) -> None:
 
 @pytest.mark.parametrize("query", ["?format=mp5", "?sample_rate=1", "?channels=99", "?k=0"])
 def test_parameters_that_make_no_sense_are_refused(address: str, query: str) -> None:
-    with pytest.raises(InvalidStatus), connect(address + query):
+    with pytest.raises(InvalidStatus) as refused, connect(address + query):
         pass
+    assert refused.value.response.status_code == 422
+    assert b"invalid-request" in refused.value.response.body
 
 
 def test_the_time_is_limited(library_url: str, stored: list[int]) -> None:
@@ -144,6 +146,25 @@ def test_the_time_is_limited(library_url: str, stored: list[int]) -> None:
         address = base.replace("http", "ws") + "/api/v1/listen"
         told = talk(f"{address}?format=s16le&sample_rate={RATE_HZ}", sound, 9600, say_end=False)
     assert (told[-1]["event"], told[-1]["found"]) == ("answer", False)
+
+
+def test_who_dribbles_is_not_listened_to_for_ever(
+    library_url: str, stored: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fingerprintdb.api.listen.IDLE_SEC", 0.5)
+    options = ServiceOptions(is_open=True, max_listen_sec=0.5)
+    told: list[dict[str, Any]] = []
+    with (
+        served(library_url, options) as base,
+        connect(base.replace("http", "ws") + "/api/v1/listen") as connection,
+    ):
+        while not told:
+            connection.send(b"xx")
+            try:
+                told.append(json.loads(connection.recv(timeout=0.1)))
+            except TimeoutError:
+                continue
+    assert told[0]["problem"]["type"].endswith("unusable-audio")
 
 
 def test_a_client_that_leaves_harms_nobody(

@@ -66,9 +66,9 @@ export async function remove(asset) {
 }
 
 /** Return the URI that is to be added; null where none. */
-export function uri(allowed) {
+export function uri() {
   const fields = [
-    element("p", { class: "quiet" }, `Workers fetch it. It begins with ${allowed.join(" or ")}`),
+    element("p", { class: "quiet" }, "Workers fetch it, from where this service allows."),
     field(
       "URI",
       element("input", {
@@ -76,7 +76,6 @@ export function uri(allowed) {
         required: true,
         maxlength: 200,
         spellcheck: "false",
-        value: allowed.length === 1 ? allowed[0] : "",
       }),
     ),
   ];

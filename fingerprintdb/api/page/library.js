@@ -154,7 +154,7 @@ class Library {
   }
 
   async #addUri() {
-    const given = await uri(this.#shared.stats.now.limits.allowed_uris);
+    const given = await uri();
     if (!given) return;
     const form = new FormData();
     for (const [name, value] of Object.entries({ ...this.#where(), uri: given }))
@@ -222,7 +222,7 @@ class Library {
     const to = one("#to-collection");
     to.disabled = this.#shared.session.collection !== null;
     if (!to.value || to.disabled) to.value = this.#shared.session.collection ?? "default";
-    one("#add-uri").hidden = limits.allowed_uris.length === 0;
+    one("#add-uri").hidden = !limits.takes_uris;
   }
 }
 
