@@ -4,7 +4,7 @@ import ipaddress
 import signal
 import socket
 from contextlib import nullcontext
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from fingerprintdb.cli.page import examples
 from fingerprintdb.cli.setup import open_ready
 from fingerprintdb.errors import FingerprintError
 from fingerprintdb.settings import Settings
+
+if TYPE_CHECKING:
+    from fingerprintdb.api.options import ServiceOptions
 
 INSTALL_COMMAND = 'pip install "fingerprintdb[api]"'
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -65,41 +68,51 @@ def serve(
     """
     settings: Settings = context.obj.settings
     host = settings.host if host is None else host
-    port = settings.port if port is None else port
-    try:
-        import uvicorn
+    _require_extra()
+    with _listen(host, settings.port if port is None else port) as listening:
+        url = open_ready(settings)
+        is_open = open_to_all or _is_loopback(host)
+        if not is_open and not _has_keys(url):
+            raise ServeError(
+                f"at {host} everybody on the network could read and change the library",
+                "make a key first: fpdb key add NAME --write; or let everybody in: --open",
+            )
+        from fingerprintdb.api.options import ServiceOptions
 
-        from fingerprintdb.api.app import create_app
-    except ModuleNotFoundError as error:
-        raise ServeError(f"the service needs {error.name}", INSTALL_COMMAND) from None
-    from fingerprintdb.api.options import MEBIBYTE, ServiceOptions
+        options = ServiceOptions(
+            connections=settings.connections,
+            max_upload_bytes=settings.max_upload_bytes,
+            request_timeout_sec=settings.request_timeout_sec,
+            max_listen_sec=settings.max_listen_sec,
+            allowed_uris=(*settings.allowed_uris, *(allow_uri or ())),
+            cors_origins=settings.cors_origins,
+            is_open=is_open,
+            allowed_hosts=settings.allowed_hosts
+            or (LOOPBACK_NAMES if _is_loopback(host) else ("*",)),
+        )
+        beside = settings.database_url is None if worker is None else worker
+        shown = f"[{host}]" if ":" in host else host
+        say(
+            f"serving http://{shown}:{listening.getsockname()[1]}/"
+            f" {'with a worker, ' if beside else ''}until Ctrl-C",
+            to_stderr=False,
+        )
+        with WorkerBeside(url, settings) if beside else nullcontext():
+            _answer(url, settings, options, listening)
+
+
+def _answer(
+    url: str, settings: Settings, options: "ServiceOptions", listening: socket.socket
+) -> None:
+    """Answer requests until a signal."""
+    import uvicorn
+
+    from fingerprintdb.api.app import create_app
+    from fingerprintdb.api.options import MEBIBYTE
     from fingerprintdb.extractor import Extractor
     from fingerprintdb.processes import Processes
 
-    url = open_ready(settings)
-    is_local = _is_loopback(host)
-    if not (is_local or open_to_all or _has_keys(url)):
-        raise ServeError(
-            f"at {host} everybody on the network could read and change the library",
-            "make a key first: fpdb key add NAME --write; or let everybody in: --open",
-        )
-    options = ServiceOptions(
-        connections=settings.connections,
-        max_upload_bytes=settings.max_upload_bytes,
-        request_timeout_sec=settings.request_timeout_sec,
-        max_listen_sec=settings.max_listen_sec,
-        allowed_uris=(*settings.allowed_uris, *(allow_uri or ())),
-        cors_origins=settings.cors_origins,
-        is_open=is_local or open_to_all,
-        allowed_hosts=settings.allowed_hosts or (LOOPBACK_NAMES if is_local else ("*",)),
-    )
-    beside = settings.database_url is None if worker is None else worker
-    listening = _listen(host, port)
-    with (
-        listening,
-        Processes(settings.concurrency) as processes,
-        WorkerBeside(url, settings) if beside else nullcontext(),
-    ):
+    with Processes(settings.concurrency) as processes:
         app = create_app(url, Extractor(settings.max_source_bytes, processes), options)
         server = uvicorn.Server(
             uvicorn.Config(
@@ -111,16 +124,19 @@ def serve(
                 ws_max_size=MEBIBYTE,
             )
         )
-        shown = f"[{host}]" if ":" in host else host
-        say(
-            f"serving http://{shown}:{listening.getsockname()[1]}/"
-            f" {'with a worker, ' if beside else ''}until Ctrl-C",
-            to_stderr=False,
-        )
         # The server, when it has ended, raises the signal that ended it once more.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _leave_to_server)
         server.run([listening])
+
+
+def _require_extra() -> None:
+    try:
+        import uvicorn  # noqa: F401
+
+        import fingerprintdb.api.app  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ServeError(f"the service needs {error.name}", INSTALL_COMMAND) from None
 
 
 def _listen(host: str, port: int) -> socket.socket:
