@@ -55,7 +55,8 @@ class Service:
             try:
                 yield connection
             finally:
-                await run_in_threadpool(self._connections.putconn, connection)
+                # Not awaited: where the caller has left, nothing may be awaited any more.
+                self._connections.putconn(connection)
         finally:
             self._free.release()
 

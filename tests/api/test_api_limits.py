@@ -5,15 +5,18 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
 import psycopg
 import pytest
 from psycopg import sql
 from service import OPTIONS, Recordings, sent, served
 
+from fingerprintdb.encoding import encode
 from fingerprintdb.store.database import Connection, connect
 
 
@@ -84,6 +87,21 @@ def test_a_client_that_leaves_harms_nobody(
             connection.sendall(HEAD[: cut or None] + b"Content-Length: 1000\r\n\r\n" + PART)
     answer = http.post("/api/v1/search", files=sent(recordings.clip))
     assert answer.json()["found"]
+
+
+def test_listeners_who_leave_give_their_connection_back(
+    service: str, http: httpx.Client, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(1).normal(0, 0.1, 40 * 48_000).astype(np.float32)
+    encode(tmp_path / "noise.wav", noise, 48_000)
+    asset = http.post("/api/v1/assets", files=sent(tmp_path / "noise.wav")).json()
+    path = f"/api/v1/assets/{asset['asset_id']}"
+    for _ in range(3 * OPTIONS.connections):
+        with raw(service) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(f"GET {path}/audio HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            assert connection.recv(1000)
+    assert http.delete(path).status_code == 204
 
 
 @pytest.mark.parametrize(
