@@ -15,7 +15,7 @@ test: .venv/all
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3
 
 ## Install what `fpdb` needs: no torch, under a minute.
 .venv/base: pyproject.toml constraints.txt

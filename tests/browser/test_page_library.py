@@ -123,7 +123,7 @@ def test_a_uri_is_added_where_the_service_allows_it(
         page.get_by_role("button", name="Add by URI").click()
         page.get_by_role("dialog").get_by_label("URI").fill("https://elsewhere.example/x.mp3")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("alert")).to_contain_text("New assets may name")
+        expect(page.get_by_role("alert")).to_contain_text("does not register that URI")
 
 
 def test_edit_and_delete(library: Page, music: Music):
