@@ -3,7 +3,7 @@
 from alembic import context
 from fingerprintdb.settings import Settings
 from fingerprintdb.store import migration, schema
-from fingerprintdb.store.database import engine
+from fingerprintdb.store.database import SCHEMA, engine
 
 
 def run() -> None:
@@ -17,7 +17,7 @@ def run() -> None:
         context.configure(
             connection=connection,
             target_metadata=schema.metadata,
-            version_table_schema=schema.SCHEMA,
+            version_table_schema=SCHEMA,
             include_schemas=True,
             include_name=schema.is_ours,
             transactional_ddl=True,

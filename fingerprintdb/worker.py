@@ -25,6 +25,7 @@ from fingerprintdb.source import redact
 from fingerprintdb.store import asset as assets
 from fingerprintdb.store.asset import Claim, Kind
 from fingerprintdb.store.database import (
+    QUEUE_SCHEMA,
     Connection,
     DatabaseUnreachableError,
     connect,
@@ -34,7 +35,6 @@ from fingerprintdb.store.database import (
 from fingerprintdb.store.index import compact_meanwhile, compact_when_due
 from fingerprintdb.store.query import claim_query, fail_query
 from fingerprintdb.store.revision import require_head
-from fingerprintdb.store.schema import QUEUE_SCHEMA
 
 QUEUES = ("query", "landmark", "embedding")
 RECONNECT_SEC = 2.0

@@ -27,6 +27,7 @@ from fingerprintdb.store.profile import (
     build_profile,
     drop_profile,
 )
+from fingerprintdb.worker import WorkerOptions, run_worker
 
 PATIENCE_SEC = 60
 PENDING = "SELECT count(*) FROM fpdb_queue.procrastinate_jobs WHERE status IN ('todo', 'doing')"
@@ -58,10 +59,10 @@ def music(tmp_path: Path, recordings: list[bytes]) -> list[Path]:
 
 
 @contextmanager
-def worker(url: str, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+def worker(url: str) -> Iterator["subprocess.Popen[bytes]"]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "fingerprintdb", "worker", *options],
-        env=os.environ | {"FPDB_DATABASE_URL": url, "HF_HUB_OFFLINE": "1"},
+        [sys.executable, "-m", "fingerprintdb", "worker"],
+        env=os.environ | {"FPDB_DATABASE_URL": url, "FPDB_CONCURRENCY": "1", "HF_HUB_OFFLINE": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -74,8 +75,7 @@ def worker(url: str, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
 
 def work(url: str) -> None:
     """Run a worker until the queues are empty."""
-    with worker(url, "--once") as process:
-        assert process.wait(PATIENCE_SEC) == 0
+    run_worker(url, Extractor(), WorkerOptions(wait=False))
 
 
 def insert(connection: Connection, *paths: Path) -> list[int]:

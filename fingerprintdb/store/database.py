@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Connection = psycopg.Connection[TupleRow]
 
+SCHEMA = "fpdb"
+QUEUE_SCHEMA = "fpdb_queue"
+
 # What begins and ends the data of a binary COPY.
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_END = b"\xff\xff"

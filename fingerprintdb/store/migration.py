@@ -9,9 +9,14 @@ import sqlalchemy
 from alembic.config import Config
 from psycopg import sql
 
-from fingerprintdb.store.database import Connection, DatabaseError, vector_schema
+from fingerprintdb.store.database import (
+    QUEUE_SCHEMA,
+    SCHEMA,
+    Connection,
+    DatabaseError,
+    vector_schema,
+)
 from fingerprintdb.store.revision import folder
-from fingerprintdb.store.schema import QUEUE_SCHEMA, SCHEMA
 
 LOCK_KEY = 0x66706462
 """Advisory lock of an upgrade ("fpdb"), so that twenty workers may start at once."""

@@ -26,8 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, BIT, JSONB, REAL
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
-SCHEMA = "fpdb"
-QUEUE_SCHEMA = "fpdb_queue"
+from fingerprintdb.store.database import SCHEMA
 
 metadata = MetaData(schema=SCHEMA)
 

@@ -56,7 +56,7 @@ def wait_for(base: str, process: subprocess.Popen, path: str, status: int) -> ht
 
 
 def test_one_command_takes_a_file_and_finds_it(environment, recordings, tmp_path):
-    home = environment | {"FPDB_DATA_DIR": str(tmp_path / "data")}
+    home = environment | {"FPDB_DATA_DIR": str(tmp_path / "data"), "FPDB_CONCURRENCY": "1"}
     piece = recordings / "two.wav"
     with serving(home, None) as (process, base):
         wait_for(base, process, "/api/v1/health/live", 200)
