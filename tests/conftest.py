@@ -27,6 +27,10 @@ from fingerprintdb.store.profile import register_profiles
 settings.register_profile("fpdb", deadline=None)
 settings.load_profile("fpdb")
 
+# A shell that starts the tests in the background has them ignore Ctrl-C, with all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # No test may reach for a model hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
