@@ -70,7 +70,8 @@ class Listener:
         Others ask landmarks and bits at once, and widely every five seconds.
         """
         profile = active_profile(connection)[1]
-        source = Source(BytesIO(self._file()), hashlib.sha256(b"").hexdigest(), 0)
+        content = self._file()
+        source = Source(BytesIO(content), hashlib.sha256(content).hexdigest(), len(content))
         try:
             samples = extractor.samples(source, profile)
         except AudioError:

@@ -12,17 +12,17 @@ PATIENCE_SEC = 1
 
 def collections(context: typer.Context, incomplete: str) -> list[str]:
     """Return the collections that begin so."""
-    return _names(context, incomplete, "SELECT name FROM fpdb.collection ORDER BY name")
+    return _names(context, incomplete, "collection")
 
 
 def content_types(context: typer.Context, incomplete: str) -> list[str]:
     """Return the content types that begin so."""
-    return _names(context, incomplete, "SELECT name FROM fpdb.content_type ORDER BY name")
+    return _names(context, incomplete, "content_type")
 
 
 def models(context: typer.Context, incomplete: str) -> list[str]:
     """Return the models that begin so."""
-    return _names(context, incomplete, "SELECT name FROM fpdb.model ORDER BY model_id")
+    return _names(context, incomplete, "model")
 
 
 def profiles(incomplete: str) -> list[str]:
@@ -32,9 +32,11 @@ def profiles(incomplete: str) -> list[str]:
     return [name for name in PROFILES if name.startswith(incomplete)]
 
 
-def _names(context: typer.Context, incomplete: str, statement: str) -> list[str]:
-    """Return what a query names; nothing where no database answers: nobody reads errors here."""
+def _names(context: typer.Context, incomplete: str, table: str) -> list[str]:
+    """Return what a table names; nothing where no database answers: nobody reads errors here."""
     import psycopg
+
+    from fingerprintdb.store.catalogue import names
 
     try:
         url = _database_url(context)
@@ -45,10 +47,10 @@ def _names(context: typer.Context, incomplete: str, statement: str) -> list[str]
                 url, connect_timeout=PATIENCE_SEC, options=f"-c statement_timeout={PATIENCE_SEC}s"
             )
         ) as connection:
-            rows = connection.execute(statement.encode()).fetchall()
+            found = names(connection, table)
     except (psycopg.Error, FingerprintError, ValueError, OSError):
         return []
-    return [name for (name,) in rows if name.startswith(incomplete)]
+    return [name for name in found if name.startswith(incomplete)]
 
 
 def _database_url(context: typer.Context) -> str | None:

@@ -179,6 +179,6 @@ def content_part(connection: Connection, asset_id: int, first: int, size: int) -
 
 
 def names(connection: Connection, table: str) -> list[str]:
-    """Return the names of the collections or the content types, in order."""
+    """Return the names that stand in a table: collection, content_type or model, in order."""
     statement = sql.SQL("SELECT name FROM fpdb.{} ORDER BY name").format(sql.Identifier(table))
     return [row[0] for row in connection.execute(statement).fetchall()]
